@@ -1,0 +1,5 @@
+/* Entry: one sub-command, one function. */
+int main(void)
+{
+    return 2;
+}

@@ -1,0 +1,257 @@
+#include "lib/prom.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { NUMBER_MAX = 32 }; /* "%.17g" of a double, or 20 digits */
+
+static void put_n(prom_writer *w, const char *s, size_t n)
+{
+    if (!w->failed && n > 0 && w->sink(w->ctx, s, n) != 0) {
+        w->failed = true;
+    }
+}
+
+static void put(prom_writer *w, const char *s)
+{
+    put_n(w, s, strlen(s));
+}
+
+/* Label values escape \, " and newline; help texts too, in OpenMetrics; the
+ * 0.0.4 format leaves quotes in help texts alone. */
+static void put_escaped(prom_writer *w, const char *s, bool quotes)
+{
+    const char *start = s;
+
+    for (; *s != '\0'; s++) {
+        const char *esc = *s == '\\' ? "\\\\" : *s == '\n' ? "\\n" : *s == '"' && quotes ? "\\\"" : NULL;
+        if (esc != NULL) {
+            put_n(w, start, (size_t)(s - start));
+            put(w, esc);
+            start = s + 1;
+        }
+    }
+    put_n(w, start, (size_t)(s - start));
+}
+
+static void format_double(char out[NUMBER_MAX], double v)
+{
+    if (isnan(v)) {
+        (void)snprintf(out, NUMBER_MAX, "NaN");
+    }
+    else if (isinf(v)) {
+        (void)snprintf(out, NUMBER_MAX, v > 0 ? "+Inf" : "-Inf");
+    }
+    else {
+        /* The shortest form that reads back as the same number. */
+        (void)snprintf(out, NUMBER_MAX, "%.15g", v);
+        double back = 0;
+        if (sscanf(out, "%lf", &back) != 1 || back < v || back > v) {
+            (void)snprintf(out, NUMBER_MAX, "%.17g", v);
+        }
+    }
+}
+
+static const char *type_name(enum prom_type type, enum prom_format format)
+{
+    switch (type) {
+    case PROM_COUNTER:   return "counter";
+    case PROM_HISTOGRAM: return "histogram";
+    case PROM_INFO:      return format == PROM_OPENMETRICS ? "info" : "gauge";
+    case PROM_UNKNOWN:   return format == PROM_OPENMETRICS ? "unknown" : "untyped";
+    default:             return "gauge";
+    }
+}
+
+/* What a sample's name has and its OpenMetrics family has not. */
+static const char *type_suffix(enum prom_type type)
+{
+    return type == PROM_COUNTER ? "_total" : type == PROM_INFO ? "_info" : "";
+}
+
+/* In 0.0.4 the comment lines carry the name of the samples. */
+static void comment(prom_writer *w, const char *word)
+{
+    put(w, "# ");
+    put(w, word);
+    put(w, " ");
+    put(w, w->family->name);
+    if (w->format == PROM_TEXT) {
+        put(w, type_suffix(w->family->type));
+    }
+    put(w, " ");
+}
+
+void prom_init(prom_writer *w, enum prom_format format, prom_sink sink, void *ctx)
+{
+    w->sink = sink;
+    w->ctx = ctx;
+    w->format = format;
+    w->family = NULL;
+    w->failed = false;
+}
+
+void prom_begin(prom_writer *w, const prom_family *family)
+{
+    w->family = family;
+    comment(w, "HELP");
+    put_escaped(w, family->help, w->format == PROM_OPENMETRICS);
+    put(w, "\n");
+    comment(w, "TYPE");
+    put(w, type_name(family->type, w->format));
+    put(w, "\n");
+    if (family->unit != NULL && w->format == PROM_OPENMETRICS) {
+        comment(w, "UNIT");
+        put(w, family->unit);
+        put(w, "\n");
+    }
+}
+
+static void put_label(prom_writer *w, bool first, const char *name, const char *value)
+{
+    put(w, first ? "{" : ",");
+    put(w, name);
+    put(w, "=\"");
+    put_escaped(w, value != NULL ? value : "", true);
+    put(w, "\"");
+}
+
+/* name+suffix{labels,le="…"} value */
+static void sample(prom_writer *w, const char *suffix, const prom_label *labels, size_t n,
+                   const char *le, const char *value)
+{
+    put(w, w->family->name);
+    put(w, suffix);
+    for (size_t i = 0; i < n; i++) {
+        put_label(w, i == 0, labels[i].name, labels[i].value);
+    }
+    if (le != NULL) {
+        put_label(w, n == 0, "le", le);
+    }
+    if (n > 0 || le != NULL) {
+        put(w, "}");
+    }
+    put(w, " ");
+    put(w, value);
+    put(w, "\n");
+}
+
+void prom_u64(prom_writer *w, const prom_label *labels, size_t n, uint64_t value)
+{
+    char number[NUMBER_MAX];
+
+    (void)snprintf(number, sizeof(number), "%" PRIu64, value);
+    sample(w, type_suffix(w->family->type), labels, n, NULL, number);
+}
+
+void prom_double(prom_writer *w, const prom_label *labels, size_t n, double value)
+{
+    char number[NUMBER_MAX];
+
+    format_double(number, value);
+    sample(w, type_suffix(w->family->type), labels, n, NULL, number);
+}
+
+void prom_histogram_write(prom_writer *w, const prom_label *labels, size_t n,
+                          const prom_histogram *h)
+{
+    char number[NUMBER_MAX], bound[NUMBER_MAX];
+    uint64_t cumulative = 0;
+
+    for (size_t i = 0; i <= h->n; i++) {
+        cumulative += h->counts[i];
+        format_double(bound, i < h->n ? h->bounds[i] : HUGE_VAL);
+        /* OpenMetrics wants a canonical float: "1.0", not "1". */
+        if (w->format == PROM_OPENMETRICS && strpbrk(bound, ".eI") == NULL) {
+            (void)strcat(bound, ".0");
+        }
+        (void)snprintf(number, sizeof(number), "%" PRIu64, cumulative);
+        sample(w, "_bucket", labels, n, bound, number);
+    }
+    format_double(number, h->sum);
+    sample(w, "_sum", labels, n, NULL, number);
+    (void)snprintf(number, sizeof(number), "%" PRIu64, cumulative);
+    sample(w, "_count", labels, n, NULL, number);
+}
+
+int prom_end(prom_writer *w)
+{
+    if (w->format == PROM_OPENMETRICS) {
+        put(w, "# EOF\n");
+    }
+    return w->failed ? -1 : 0;
+}
+
+/* --- negotiation ------------------------------------------------------------ */
+
+/* The quality of one Accept entry [s, end), 0..1000; 1000 when none is stated. */
+static int quality(const char *s, const char *end)
+{
+    for (const char *p = s; p + 2 < end; p++) {
+        if ((p[0] == 'q' || p[0] == 'Q') && p[1] == '=' && p > s
+            && (p[-1] == ';' || p[-1] == ' ' || p[-1] == '\t')) {
+            int q = 0, scale = 1000;
+            for (p += 2; p < end && ((*p >= '0' && *p <= '9') || *p == '.'); p++) {
+                if (*p != '.') {
+                    q += (*p - '0') * scale;
+                    scale /= 10;
+                }
+            }
+            return q > 1000 ? 1000 : q;
+        }
+    }
+    return 1000;
+}
+
+static bool media_type_is(const char *s, const char *end, const char *type)
+{
+    size_t n = strlen(type);
+
+    if ((size_t)(end - s) < n) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        char c = s[i];
+        if (c >= 'A' && c <= 'Z') {
+            c = (char)(c + ('a' - 'A'));
+        }
+        if (c != type[i]) {
+            return false;
+        }
+    }
+    s += n;
+    return s == end || *s == ';' || *s == ' ' || *s == '\t';
+}
+
+enum prom_format prom_negotiate(const char *accept)
+{
+    int text = -1, open = -1;
+
+    while (accept != NULL && *accept != '\0') {
+        const char *end = strchr(accept, ',');
+        if (end == NULL) {
+            end = accept + strlen(accept);
+        }
+        while (accept < end && (*accept == ' ' || *accept == '\t')) {
+            accept++;
+        }
+        int q = quality(accept, end);
+        if (media_type_is(accept, end, "application/openmetrics-text")) {
+            open = q > open ? q : open;
+        }
+        else if (media_type_is(accept, end, "text/plain")) {
+            text = q > text ? q : text;
+        }
+        accept = *end == ',' ? end + 1 : end;
+    }
+    return open > 0 && open >= text ? PROM_OPENMETRICS : PROM_TEXT;
+}
+
+const char *prom_content_type(enum prom_format format)
+{
+    return format == PROM_OPENMETRICS
+        ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        : "text/plain; version=0.0.4; charset=utf-8";
+}

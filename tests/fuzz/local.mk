@@ -1,0 +1,1 @@
+# Fuzz harnesses; their seeds are replayed by make check.
