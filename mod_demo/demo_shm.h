@@ -1,0 +1,27 @@
+/*
+ * demo_shm.h -- the memory that all children share.
+ *
+ * One anonymous mapping, made once in the life of the httpd process and found
+ * again after a graceful restart (ap_retained_data), although the module was
+ * unloaded in between: counters go on, old and new children count in the same
+ * place.  Every field that two threads may touch is atomic; the rest is said
+ * beside the field.
+ */
+#ifndef DEMO_SHM_H
+#define DEMO_SHM_H
+
+#include "httpd.h"
+
+/* Makes or finds the mapping; call in post_config of the real run (not of the
+ * configuration test).  Logs what failed. */
+apr_status_t demo_shm_open(server_rec *s);
+
+/* Claims this child's place and starts its background thread; call in
+ * child_init.  Ends with pchild. */
+void demo_shm_child_init(server_rec *s, apr_pool_t *pchild);
+
+/* Gives back what a dead child held; hook child_status, in the parent. */
+void demo_shm_child_status(server_rec *s, pid_t pid, ap_generation_t gen, int slot,
+                           int state);
+
+#endif /* DEMO_SHM_H */
