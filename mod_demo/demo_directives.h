@@ -2,9 +2,9 @@
  * demo_directives.h -- what the administrator configured.
  *
  * Two records: one a (virtual) server for what concerns the backends, one a
- * directory for what concerns a request.  Both are read-only once httpd serves.
- * All of it lives in the configuration's pool.  Time is apr_interval_time_t
- * (microseconds), sizes are bytes.  docs/directives.md is the user's side.
+ * directory for what concerns a request.  Both are read-only once httpd serves
+ * and live in the configuration's pool.  Time is in microseconds, sizes are
+ * bytes.  docs/directives.md is the user's side.
  */
 #ifndef DEMO_DIRECTIVES_H
 #define DEMO_DIRECTIVES_H
@@ -14,7 +14,8 @@
 #include "ap_expr.h"
 #include "apr_tables.h"
 
-#include "demo_endpoint.h"
+#include "mod_demo/demo_balance.h"
+#include "mod_demo/demo_health.h"
 
 extern module AP_MODULE_DECLARE_DATA demo_module;
 
@@ -34,31 +35,20 @@ typedef struct {
 
 /* DemoPool. */
 typedef struct {
-    int max;                  /* kept connections to a backend over all children; 0: off */
+    int max;                  /* kept connections to an address over all children; 0: off */
     apr_interval_time_t idle; /* an idle one is closed after this */
 } demo_pool_conf;
 
-/* DemoHealthCheck. */
 typedef struct {
-    const char *uri;              /* "/ping" */
-    const char *expect;           /* "pong"; the body must begin with it */
-    apr_interval_time_t interval; /* 2 s */
-    apr_interval_time_t timeout;  /* 1 s, for one check as a whole */
-    int fall;                     /* 2 failures in a row: down */
-    int rise;                     /* 1 success: up again */
-} demo_health_conf;
-
-typedef struct {
-    /* const demo_endpoint *; after demo_config_finish() never NULL, but empty
-     * where a server has no backend of its own and none to inherit. */
-    apr_array_header_t *backends;
-    apr_array_header_t *backups;       /* const demo_endpoint *; may be NULL */
-    const demo_endpoint *status;       /* DemoStatus; NULL: the backend's own, "/status" */
-    const char *status_path;           /* never NULL after demo_config_finish() */
+    demo_cluster *cluster;   /* NULL after demo_config_finish(): this server has no backend */
+    int has_primary;         /* bool: DemoBackend was given, not only DemoBackupBackend */
+    const char *status_url;  /* DemoStatus, "fcgi://host:port/path" as written; NULL: the
+                              * backends' own, path "/status" */
     demo_pool_conf pool;
     demo_health_conf health;
-    int queue_max;                     /* DemoQueue */
-    unsigned set;                      /* private: which members were given here */
+    int queue_max;           /* DemoQueue */
+    unsigned set;            /* private: which members were given here */
+    unsigned pool_set, health_set;
 } demo_server_conf;
 
 /* One DemoParam. */
@@ -67,19 +57,30 @@ typedef struct {
     const ap_expr_info_t *value;
 } demo_param;
 
+/* DemoSpool. */
+typedef struct {
+    apr_off_t memory; /* 64 KiB; beyond it a body goes to a file */
+    apr_off_t max;    /* 1 GiB; the most of it there */
+} demo_spool_conf;
+
+/* DemoLimit. */
+typedef struct {
+    apr_off_t headers; /* 256 KiB; the whole header of an answer */
+    apr_off_t params;  /* 4 MiB; all FastCGI parameters of a request, encoded */
+} demo_limits;
+
 typedef struct {
     demo_timeouts timeout;
+    demo_spool_conf spool;
+    demo_limits limit;
     int request_buffering;       /* bool */
     int response_buffering;      /* bool */
-    apr_off_t spool_memory;      /* 64 KiB; beyond it a body goes to a file */
-    apr_off_t spool_max;         /* 1 GiB; the most of it */
     int attempts;                /* DemoRetry; >= 1 */
-    apr_size_t header_max;       /* DemoLimit headers=; the answer's header, as a whole */
-    apr_size_t params_max;       /* DemoLimit params=; all parameters, encoded */
     const char *document_root;   /* no trailing slash; NULL: httpd's own */
     const char *front;           /* "/index.php"; NULL: off */
     apr_array_header_t *params;  /* demo_param; NULL: none */
     unsigned set;                /* private: which members were given here */
+    unsigned timeout_set, spool_set, limit_set;
 } demo_dir_conf;
 
 extern const command_rec demo_directives[];
@@ -90,8 +91,9 @@ void *demo_dir_conf_create(apr_pool_t *p, char *dir);
 void *demo_dir_conf_merge(apr_pool_t *p, void *base, void *add);
 
 /* Hook check_config: reads BACKEND_URL for servers without DemoBackend and
- * fills in defaults.  OK, or HTTP_INTERNAL_SERVER_ERROR after a message on the
- * console that names DemoBackend and BACKEND_URL. */
+ * hands the health-check settings to the clusters.  OK, or
+ * HTTP_INTERNAL_SERVER_ERROR after a message that names DemoBackend and
+ * BACKEND_URL. */
 int demo_config_finish(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
                        server_rec *s);
 
