@@ -4,11 +4,11 @@
 
 /* Terminators: LF LF, LF CR LF, and at the very start LF or CR LF (an empty
  * header).  "At line start" is therefore the state to begin with. */
-enum { SC_LINE_START, SC_LINE, SC_CR_AT_START };
+enum { AT_LINE_START, IN_LINE, AT_LINE_START_CR };
 
 void cgih_scan_init(cgih_scan *s)
 {
-    s->state = SC_LINE_START;
+    s->state = AT_LINE_START;
 }
 
 size_t cgih_scan_feed(cgih_scan *s, const char *in, size_t len)
@@ -16,20 +16,20 @@ size_t cgih_scan_feed(cgih_scan *s, const char *in, size_t len)
     size_t i = 0;
 
     while (i < len) {
-        if (s->state == SC_LINE) {
+        if (s->state == IN_LINE) {
             const char *lf = memchr(in + i, '\n', len - i);
             if (lf == NULL) {
                 return 0;
             }
             i = (size_t)(lf - in) + 1;
-            s->state = SC_LINE_START;
+            s->state = AT_LINE_START;
             continue;
         }
         char c = in[i++];
         if (c == '\n') {
             return i;
         }
-        s->state = c == '\r' && s->state == SC_LINE_START ? SC_CR_AT_START : SC_LINE;
+        s->state = c == '\r' && s->state == AT_LINE_START ? AT_LINE_START_CR : IN_LINE;
     }
     return 0;
 }

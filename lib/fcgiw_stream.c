@@ -53,9 +53,6 @@ static fcgiw_result check_header(const fcgiw_stream *s)
 {
     const fcgiw_header *h = &s->header;
 
-    if (s->ended) {
-        return FCGIW_EORDER;
-    }
     if (h->type == 0 || h->type > FCGIW_TYPE_MAX) {
         return 0; /* skipped, whatever its id is */
     }
