@@ -3,9 +3,10 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { NUMBER_MAX = 32 }; /* "%.17g" of a double, or 20 digits */
+enum { NUMBER_MAX = 64 }; /* 17 digits, sign, exponent and a point of any locale, or 20 digits */
 
 static void put_n(prom_writer *w, const char *s, size_t n)
 {
@@ -19,39 +20,109 @@ static void put(prom_writer *w, const char *s)
     put_n(w, s, strlen(s));
 }
 
+/* Bytes of the UTF-8 sequence at s, or 0 when it is none (RFC 3629 §4: no
+ * overlong form, no surrogate, nothing above U+10FFFF).  The closing NUL is no
+ * continuation byte, so nothing behind it is read. */
+static size_t utf8_len(const unsigned char *s)
+{
+    unsigned char min = 0x80, max = 0xbf; /* of the second byte */
+    size_t n;
+
+    if (s[0] < 0x80) {
+        return 1;
+    }
+    if (s[0] < 0xc2 || s[0] > 0xf4) {
+        return 0;
+    }
+    n = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    switch (s[0]) {
+    case 0xe0: min = 0xa0; break;
+    case 0xed: max = 0x9f; break;
+    case 0xf0: min = 0x90; break;
+    case 0xf4: max = 0x8f; break;
+    default: break;
+    }
+    if (s[1] < min || s[1] > max) {
+        return 0;
+    }
+    for (size_t i = 2; i < n; i++) {
+        if ((s[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    return n;
+}
+
+/* What stands for the character at s, n bytes long (0: not UTF-8); NULL: itself. */
+static const char *escape_of(const char *s, size_t n, bool quotes)
+{
+    if (n == 0) {
+        return "\xef\xbf\xbd"; /* U+FFFD: one odd byte must not cost the whole scrape */
+    }
+    switch (*s) {
+    case '\\': return "\\\\";
+    case '\n': return "\\n";
+    case '"':  return quotes ? "\\\"" : NULL;
+    default:   return NULL;
+    }
+}
+
 /* Label values escape \, " and newline; help texts too, in OpenMetrics; the
  * 0.0.4 format leaves quotes in help texts alone. */
 static void put_escaped(prom_writer *w, const char *s, bool quotes)
 {
     const char *start = s;
 
-    for (; *s != '\0'; s++) {
-        const char *esc = *s == '\\' ? "\\\\" : *s == '\n' ? "\\n" : *s == '"' && quotes ? "\\\"" : NULL;
+    while (*s != '\0') {
+        size_t n = utf8_len((const unsigned char *)s);
+        const char *esc = escape_of(s, n, quotes);
         if (esc != NULL) {
             put_n(w, start, (size_t)(s - start));
             put(w, esc);
-            start = s + 1;
+            start = s + (n > 0 ? n : 1);
         }
+        s += n > 0 ? n : 1;
     }
     put_n(w, start, (size_t)(s - start));
 }
 
+/* printf writes the point of the locale, which may be several bytes long. */
+static void restore_point(char *number)
+{
+    size_t n = strspn(number, "+-0123456789");
+    size_t point = strcspn(number + n, "0123456789e");
+
+    if (point > 0) {
+        number[n] = '.';
+        memmove(number + n + 1, number + n + point, strlen(number + n + point) + 1);
+    }
+}
+
+/* The shortest form that reads back as the same number, with an exponent where
+ * Go's %g has one (below 1e-04, from 1e+06): OpenMetrics' canonical numbers. */
 static void format_double(char out[NUMBER_MAX], double v)
 {
+    enum { DIGITS_MAX = 17 }; /* DBL_DECIMAL_DIG: enough for each double */
+    int digits = 0;
+    double back;
+
     if (isnan(v)) {
         (void)snprintf(out, NUMBER_MAX, "NaN");
+        return;
     }
-    else if (isinf(v)) {
+    if (isinf(v)) {
         (void)snprintf(out, NUMBER_MAX, v > 0 ? "+Inf" : "-Inf");
+        return;
     }
-    else {
-        /* The shortest form that reads back as the same number. */
-        (void)snprintf(out, NUMBER_MAX, "%.15g", v);
-        double back = 0;
-        if (sscanf(out, "%lf", &back) != 1 || back < v || back > v) {
-            (void)snprintf(out, NUMBER_MAX, "%.17g", v);
-        }
+    do {
+        (void)snprintf(out, NUMBER_MAX, "%.*e", digits, v);
+        back = strtod(out, NULL);
+    } while (++digits < DIGITS_MAX && (back < v || back > v));
+    long exponent = strtol(strchr(out, 'e') + 1, NULL, 10);
+    if (exponent >= -4 && exponent < 6) {
+        (void)snprintf(out, NUMBER_MAX, "%.*g", digits > 6 ? digits : 6, v);
     }
+    restore_point(out);
 }
 
 static const char *type_name(enum prom_type type, enum prom_format format)
@@ -163,7 +234,7 @@ void prom_histogram_write(prom_writer *w, const prom_label *labels, size_t n,
     for (size_t i = 0; i <= h->n; i++) {
         cumulative += h->counts[i];
         format_double(bound, i < h->n ? h->bounds[i] : HUGE_VAL);
-        /* OpenMetrics wants a canonical float: "1.0", not "1". */
+        /* A bound is a label, so its spelling counts: OpenMetrics' is "1.0", not "1". */
         if (w->format == PROM_OPENMETRICS && strpbrk(bound, ".eI") == NULL) {
             (void)strcat(bound, ".0");
         }
@@ -186,7 +257,8 @@ int prom_end(prom_writer *w)
 
 /* --- negotiation ------------------------------------------------------------ */
 
-/* The quality of one Accept entry [s, end), 0..1000; 1000 when none is stated. */
+/* The quality of one Accept entry [s, end), 0..1000; 1000 when none is stated
+ * (RFC 9110 §12.4.2). */
 static int quality(const char *s, const char *end)
 {
     for (const char *p = s; p + 2 < end; p++) {
@@ -227,26 +299,29 @@ static bool media_type_is(const char *s, const char *end, const char *type)
 
 enum prom_format prom_negotiate(const char *accept)
 {
-    int text = -1, open = -1;
+    /* Ranges that cover text/plain, the most specific last; -1: not in the list. */
+    static const char *const text_ranges[] = { "*/*", "text/*", "text/plain" };
+    int text[] = { -1, -1, -1 };
+    int open = -1, plain = -1;
 
     while (accept != NULL && *accept != '\0') {
-        const char *end = strchr(accept, ',');
-        if (end == NULL) {
-            end = accept + strlen(accept);
-        }
-        while (accept < end && (*accept == ' ' || *accept == '\t')) {
-            accept++;
-        }
+        const char *end = accept + strcspn(accept, ",");
+        accept += strspn(accept, " \t");
         int q = quality(accept, end);
         if (media_type_is(accept, end, "application/openmetrics-text")) {
             open = q > open ? q : open;
         }
-        else if (media_type_is(accept, end, "text/plain")) {
-            text = q > text ? q : text;
+        for (size_t i = 0; i < 3; i++) {
+            if (media_type_is(accept, end, text_ranges[i])) {
+                text[i] = q > text[i] ? q : text[i];
+            }
         }
         accept = *end == ',' ? end + 1 : end;
     }
-    return open > 0 && open >= text ? PROM_OPENMETRICS : PROM_TEXT;
+    for (size_t i = 0; i < 3; i++) {
+        plain = text[i] >= 0 ? text[i] : plain;
+    }
+    return open > 0 && open >= plain ? PROM_OPENMETRICS : PROM_TEXT;
 }
 
 const char *prom_content_type(enum prom_format format)

@@ -4,8 +4,9 @@
  * Writes text format 0.0.4 or OpenMetrics 1.0.0 into a sink.  It knows the
  * rules that differ (a counter's family name, `_total`, `# EOF`, `# UNIT`) and
  * escapes labels and help texts; the caller names the families once, as
- * OpenMetrics does: without `_total`.  No allocation; one writer belongs to
- * one thread at a time.
+ * OpenMetrics does: without `_total`.  Numbers have the point, whatever the
+ * locale has, and the exponents of Go's %g.  No allocation; one writer belongs
+ * to one thread at a time.
  *
  * Sources: "Exposition formats" (Prometheus, version 0.0.4), OpenMetrics 1.0.0.
  */
@@ -29,7 +30,8 @@ typedef int (*prom_sink)(void *ctx, const char *data, size_t len);
 
 typedef struct {
     const char *name;  /* [a-zA-Z_][a-zA-Z0-9_]* */
-    const char *value; /* any text; escaped by the writer; NULL is "" */
+    const char *value; /* any text; escaped by the writer, bytes that are not UTF-8 become
+                        * U+FFFD; NULL is "" */
 } prom_label;
 
 typedef struct {
@@ -58,7 +60,8 @@ typedef struct {
 
 /* The format a client asks for: OpenMetrics when the Accept header (may be
  * NULL) lists application/openmetrics-text with a quality above 0 that is not
- * below that of text/plain. */
+ * below that of text/plain (which the ranges text/ * and * / * cover where it is
+ * not listed itself). */
 enum prom_format prom_negotiate(const char *accept);
 
 /* The Content-Type, always with version= and charset=. */
