@@ -1,0 +1,85 @@
+{{/* The names are fixed: users and scripts address them. One release a namespace. */}}
+{{- define "mod-demo.httpd" -}}httpd-server{{- end }}
+{{- define "mod-demo.php" -}}php-fpm{{- end }}
+
+{{/* selector: (dict "root" $ "name" NAME) */}}
+{{- define "mod-demo.selector" -}}
+app.kubernetes.io/name: {{ .name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- end }}
+
+{{/* labels: (dict "root" $ "name" NAME "component" COMPONENT) */}}
+{{- define "mod-demo.labels" -}}
+{{ include "mod-demo.selector" . }}
+app.kubernetes.io/component: {{ .component }}
+app.kubernetes.io/part-of: mod-demo
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end }}
+
+{{- define "mod-demo.httpd.labels" -}}
+{{ include "mod-demo.labels" (dict "root" . "name" (include "mod-demo.httpd" .) "component" "frontend") }}
+{{- end }}
+{{- define "mod-demo.httpd.selector" -}}
+{{ include "mod-demo.selector" (dict "root" . "name" (include "mod-demo.httpd" .)) }}
+{{- end }}
+{{- define "mod-demo.php.labels" -}}
+{{ include "mod-demo.labels" (dict "root" . "name" (include "mod-demo.php" .) "component" "backend") }}
+{{- end }}
+{{- define "mod-demo.php.selector" -}}
+{{ include "mod-demo.selector" (dict "root" . "name" (include "mod-demo.php" .)) }}
+{{- end }}
+
+{{/* image: (dict "root" $ "image" IMAGE) */}}
+{{- define "mod-demo.image" -}}
+{{- if .image.digest -}}
+{{ .image.repository }}@{{ .image.digest }}
+{{- else -}}
+{{ .image.repository }}:{{ .image.tag | default .root.Chart.AppVersion }}
+{{- end -}}
+{{- end }}
+
+{{/* What the Pod Security level "restricted" asks of a pod, and of each container. */}}
+{{- define "mod-demo.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 10033
+runAsGroup: 10033
+fsGroup: 10033
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+{{- define "mod-demo.containerSecurity" -}}
+allowPrivilegeEscalation: false
+privileged: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+runAsUser: 10033
+runAsGroup: 10033
+capabilities: {drop: [ALL]}
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{/* scheduling: (dict "spec" .Values.httpd) */}}
+{{- define "mod-demo.scheduling" -}}
+{{- with .spec.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .spec.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .spec.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .spec.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end }}
+
+{{- define "mod-demo.handoverSecret" -}}
+{{- if eq .Values.handoverKey.mode "existing" -}}
+{{ required "handoverKey.existingSecret: name your Secret, or choose another handoverKey.mode" .Values.handoverKey.existingSecret }}
+{{- else -}}
+{{ include "mod-demo.php" . }}-handover
+{{- end -}}
+{{- end }}
