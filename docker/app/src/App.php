@@ -65,6 +65,8 @@ final class App
         if ($request->isTruncated()) {
             throw new HttpError(413, 'The form is larger than this server takes (' . ini_get('post_max_size') . ').');
         }
+        // Also for pages that would not need it: a site without its database is not there.
+        $context->database->require();
         if ($needsUser && $context->user() === null) {
             $next = $request->path . ($request->queryString === '' ? '' : '?' . $request->queryString);
             return $context->redirect('/signin/?next=' . rawurlencode($next));

@@ -46,6 +46,12 @@ final class Database
         return (int) (microtime(true) * 1000);
     }
 
+    /** @throws Unavailable unless the file is there with the schema of this code */
+    public function require(): void
+    {
+        $this->pdo();
+    }
+
     /** @param array<mixed> $parameters @return array<string, mixed>|null the first row */
     public function row(string $sql, array $parameters = []): ?array
     {

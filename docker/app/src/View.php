@@ -17,8 +17,9 @@ final class View
     /** A whole page. @param array<string, mixed> $variables */
     public function page(string $template, string $title, array $variables): string
     {
-        $content = $this->template($template, $variables);
-        return $this->template('layout', ['title' => $title, 'content' => $content] + $variables);
+        $variables['title'] = $title;
+        $variables['content'] = $this->template($template, $variables);
+        return $this->template('layout', $variables);
     }
 
     /** @param array<string, mixed> $variables */

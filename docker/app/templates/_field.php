@@ -15,7 +15,7 @@ if ($error !== null) {
   <label for="<?= $name ?>"><?= $view->e($label) ?></label>
 <?php if ($multiline): ?>
   <textarea id="<?= $name ?>" name="<?= $name ?>"<?= $html ?>>
-<?= "\n" . $view->e($value) /* a browser drops the first line break */ ?></textarea>
+<?= $view->e($value) /* a browser drops the line break before this, so that one of the value's stays */ ?></textarea>
 <?php else: ?>
   <input id="<?= $name ?>" name="<?= $name ?>" value="<?= $view->e($value) ?>"<?= $html ?>>
 <?php endif ?>
