@@ -6,12 +6,15 @@ against that address instead; those that look into the database or the log are s
 
 import itertools
 import os
+import pathlib
 import shutil
+import sys
 import uuid
 
 import pytest
 
-from notejam import Browser, Server
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from notejam import Browser, Server  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -26,9 +26,10 @@ final class App
     public function run(): void
     {
         ini_set('display_errors', '0');
-        // A warning is a mistake in the code: to the log and a 500, not into the page.
+        // A warning is a mistake in the code: to the log and a 500, not into the page. What is
+        // merely deprecated goes to PHP's own log.
         set_error_handler(static function (int $level, string $message, string $file, int $line): bool {
-            if ((error_reporting() & $level) === 0) {
+            if ((error_reporting() & $level & ~(E_DEPRECATED | E_USER_DEPRECATED)) === 0) {
                 return false;
             }
             throw new \ErrorException($message, 0, $level, $file, $line);

@@ -47,6 +47,10 @@ final class Migrator
     {
         foreach (['-wal', '-journal'] as $suffix) {
             if (file_exists($this->path . $suffix) && filesize($this->path . $suffix) > 0) {
+                clearstatcache();
+                if (file_exists($this->path)) {
+                    return false; // made and opened by others since we looked
+                }
                 throw new MigrationError("{$this->path}$suffix is left from a database that is gone; SQLite would "
                     . 'apply it to the new one. Put the database back, or move this file away');
             }

@@ -49,6 +49,9 @@ final class View
     /** A labelled input with its error. @param array<string, string|int|bool> $attributes */
     public function field(Form $form, string $name, string $label, array $attributes = []): string
     {
+        if (!$form->isValid()) {
+            $attributes['autofocus'] = $form->error($name) !== null; // the first faulty field gets it
+        }
         return $this->template('_field', [
             'name' => $name,
             'label' => $label,

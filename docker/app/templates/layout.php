@@ -15,8 +15,9 @@
   <a class="brand" href="/">Notejam</a>
   <nav aria-label="Account">
 <?php if ($user !== null): ?>
-    <a class="who" href="/settings/" title="Settings"><?= $view->e($user['email']) ?></a>
-    <a class="fixed" href="/signout/">Sign out</a>
+    <span class="who"><?= $view->e($user['email']) ?></span>
+    <a href="/settings/">Settings</a>
+    <a href="/signout/">Sign out</a>
 <?php elseif (!$bare): ?>
     <a href="/signin/">Sign in</a>
     <a href="/signup/">Sign up</a>
@@ -30,7 +31,7 @@
   <ul>
     <li><a href="/">All notes</a></li>
 <?php foreach ($pads as $item): ?>
-    <li><a href="/pads/<?= $item['id'] ?>/"><?= $view->e($item['name']) ?></a></li>
+    <li><a href="/pads/<?= $item['id'] ?>/"<?= $item['id'] === ($padId ?? null) ? ' aria-current="page"' : '' ?>><?= $view->e($item['name']) ?></a></li>
 <?php endforeach ?>
   </ul>
   <a class="button quiet" href="/pads/create/">New pad</a>
