@@ -326,7 +326,7 @@ static void doubles_in_another_locale(void **state)
     const char *set = NULL;
 
     for (size_t i = 0; i < COUNT(names) && set == NULL; i++) {
-        set = setlocale(LC_NUMERIC, names[i]);
+        set = setlocale(LC_NUMERIC, names[i]) != NULL ? names[i] : NULL;
     }
     if (set == NULL || strcmp(localeconv()->decimal_point, ".") == 0) {
         print_message("skipped: no locale with a decimal comma is installed\n");
