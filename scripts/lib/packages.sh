@@ -1,0 +1,69 @@
+# The Debian and Ubuntu packages, by purpose.  Sourced after common.sh.
+
+PACKAGES_RUN="apache2-bin php-fpm php-cli php-sqlite3 sqlite3 python3"
+PACKAGES_BUILD="autoconf automake libtool pkg-config gcc make libc6-dev apache2-dev libapr1-dev libaprutil1-dev
+    libsqlite3-dev libfcgi-dev libmicrohttpd-dev libssl-dev libjansson-dev libcurl4-openssl-dev"
+PACKAGES_TEST="libcmocka-dev clang curl openssl xz-utils prometheus python3-pytest python3-pytest-xdist python3-selenium"
+
+# Ubuntu has Chromium only as a snap, which is no package: there the browser tests skip and say so.
+if ! grep -qs '^ID=ubuntu' /etc/os-release; then
+    PACKAGES_TEST="$PACKAGES_TEST chromium chromium-driver"
+fi
+
+# packages_missing NAME…: those that are neither installed nor provided by what is installed.
+packages_missing() {
+    local have name
+    have=" $(dpkg-query -W -f='${db:Status-Abbrev}|${Package}, ${Provides}\n' 2>/dev/null |
+        sed -n 's/([^)]*)//g; s/:[a-z0-9]*//g; s/^ii *|//p' | tr ',\n' '  ') "
+    for name in "$@"; do
+        case $have in *" $name "*) ;; *) printf '%s ' "$name" ;; esac
+    done
+}
+
+# clang's runtime for sanitizers and fuzzers has the version in its package's name.
+packages_clang_runtime() {
+    local version
+    version=$(clang -dumpversion 2>/dev/null | cut -d. -f1)
+    [ -n "$version" ] && apt-cache show "libclang-rt-$version-dev" >/dev/null 2>&1 && printf 'libclang-rt-%s-dev' "$version"
+}
+
+# packages_install LOG NAME…: as root or through sudo; without either the one line to type is printed, and the script ends.
+packages_install() {
+    local log=$1 sudo= names policy=/usr/sbin/policy-rc.d placed= rc=0
+    shift
+    names=$(packages_missing "$@")
+    [ -n "$names" ] || return 0
+    if ! command -v apt-get >/dev/null; then
+        fail "this system has no apt-get; install what these Debian packages hold: $names"
+    fi
+    if [ "$(id -u)" -ne 0 ]; then
+        if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+            sudo="sudo -n"
+        elif command -v sudo >/dev/null && [ -t 0 ] && [ -t 1 ]; then
+            sudo=sudo
+            say "  these packages are missing: $names"
+            sudo -v || fail "not installed; type:  sudo apt-get install --no-install-recommends $names"
+        else
+            fail "packages are missing. As root, type:" "apt-get install --no-install-recommends $names"
+        fi
+    fi
+    # What is installed here is started by these scripts alone, with their own configuration: no service of Debian's own.
+    if [ ! -e $policy ]; then
+        placed=1
+        printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
+        $sudo chmod 755 $policy
+    fi
+    # shellcheck disable=SC2086
+    step "packages: $(printf '%s' "$names" | wc -w) to install" "$log" packages_apt "$sudo" $names || rc=$?
+    [ -z "$placed" ] || $sudo rm -f $policy
+    [ $rc -eq 0 ] || fail "apt-get did not install what is missing: $names"
+}
+
+packages_apt() {
+    local sudo=$1
+    shift
+    # shellcheck disable=SC2086
+    { $sudo apt-get -q -o Acquire::Retries=3 update || :; } &&
+        $sudo env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 \
+            install --no-install-recommends "$@"
+}
