@@ -1,8 +1,8 @@
 /*
  * demo_balance.h -- which address a request goes to.
  *
- * At configuration time a cluster collects the URLs of DemoBackend and
- * DemoBackupBackend.  Equal URLs are one backend however often they are named.
+ * A cluster is what DemoBackend and DemoBackupBackend of one (virtual) server
+ * name.  Equal URLs are one backend however often they are named.
  * A background thread keeps each backend's addresses (demo_resolve.h) and
  * their health (demo_health.h) in shared memory; a request only reads them.
  *
@@ -20,34 +20,17 @@
 
 #include "httpd.h"
 
-#include "mod_demo/demo_health.h"
-
 #define DEMO_BACKENDS_MAX    32  /* different URLs in one httpd */
 #define DEMO_ADDRESSES_MAX   256 /* addresses of all of them together */
 #define DEMO_TARGET_NAME_MAX 128
 
 typedef struct demo_cluster demo_cluster;
 
-/* Forgets what an earlier configuration named.  Call in pre_config. */
-void demo_balance_reset(apr_pool_t *pconf);
-
-/* A new, empty cluster that lives in pconf. */
-demo_cluster *demo_cluster_create(apr_pool_t *pconf);
-
-/* Adds a URL: fcgi://host[:port] (port 9000), fcgi://[::1]:9000, or unix:/path.
- * NULL, or what is wrong with it in a text of pconf.  Only the form is checked,
- * no name is resolved. */
-const char *demo_cluster_add(demo_cluster *cluster, const char *url, int backup,
-                             apr_pool_t *pconf);
-
-/* What its backends' health checks do; the default of demo_health_defaults()
- * without.  The last call for a backend counts. */
-void demo_cluster_health(demo_cluster *cluster, const demo_health_conf *conf);
-
-/* Puts the backends into shared memory; numeric addresses and Unix sockets are
- * known from here on.  Call in post_config, after demo_shm_open().  APR_ENOSPC
- * (logged) when there are more than DEMO_BACKENDS_MAX. */
-apr_status_t demo_balance_publish(server_rec *s);
+/* Makes the clusters (demo_server_conf.cluster) of all servers and puts their
+ * backends into shared memory; numeric addresses and Unix sockets are known from
+ * here on.  Call in post_config, after demo_shm_open().  APR_ENOSPC (logged)
+ * when there are more than DEMO_BACKENDS_MAX. */
+apr_status_t demo_balance_publish(apr_pool_t *pconf, server_rec *s);
 
 /* How many addresses the cluster has at the moment (backups too): more than
  * one makes an attempt elsewhere possible. */
@@ -58,7 +41,10 @@ unsigned demo_cluster_size(const demo_cluster *cluster);
 /* A chosen address; plain data, the caller's. */
 typedef struct {
     int         slot;                 /* of the address in shared memory, or -1: none is held */
-    unsigned    use;                  /* private: tells a slot given to another address since */
+    unsigned    use;                  /* with slot it names the address; a slot is given to
+                                       * another address only while nothing is outstanding or
+                                       * connected there */
+    int         backend;              /* private */
     socklen_t   addr_len;
     union {
         struct sockaddr         sa;
@@ -80,6 +66,10 @@ apr_status_t demo_balance_pick(const demo_cluster *cluster, int avoid_slot, demo
  * microseconds; then APR_TIMEUP. */
 apr_status_t demo_balance_pick_wait(const demo_cluster *cluster, int avoid_slot,
                                     apr_interval_time_t wait, demo_target *target);
+
+/* Why a cluster has no address, for the log: "fcgi://php-fpm:9000: Name or
+ * service not known".  Writes at most size bytes to text and returns it. */
+const char *demo_cluster_trouble(const demo_cluster *cluster, char *text, size_t size);
 
 enum demo_outcome {
     DEMO_OUTCOME_OK,       /* the backend answered, whatever the status: clears its failures */

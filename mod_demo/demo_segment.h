@@ -102,7 +102,6 @@ typedef struct {
     /* health check; written by the leader */
     _Alignas(DEMO_CACHE_LINE) _Atomic uint32_t health; /* enum demo_health_state */
     _Atomic uint32_t health_run;     /* successes or failures in a row */
-    _Atomic uint32_t health_epoch;   /* configuration under which the result was got */
     _Atomic int64_t  checked_at;     /* end of the last check, or 0 */
     _Atomic int64_t  check_us;       /* what it took */
     _Atomic uint64_t checks[DEMO_RESULT_COUNT];

@@ -90,6 +90,25 @@ static apr_status_t segment_make(demo_segment **out, apr_pool_t *p)
     return rv;
 }
 
+/* After a full restart no child is left, and nobody knows how long the backends
+ * were not looked at: what was found out about them before is void.  After a
+ * graceful one the old children have gone on checking. */
+static void health_forget(demo_segment *seg)
+{
+    for (uint32_t i = 0; i < seg->n_children; i++) {
+        if (atomic_load(&seg->children[i].pid) != 0) {
+            return;
+        }
+    }
+    for (int i = 0; i < DEMO_ADDRESSES_MAX; i++) {
+        demo_shm_addr *a = &seg->addrs[i];
+        atomic_store(&a->health, DEMO_HEALTH_UNKNOWN);
+        atomic_store(&a->health_run, 0);
+        atomic_store(&a->failures, 0);
+        atomic_store(&a->held_until, 0);
+    }
+}
+
 apr_status_t demo_shm_open(server_rec *s)
 {
     retained_data *kept = ap_retained_data_get(RETAINED_KEY);
@@ -114,6 +133,7 @@ apr_status_t demo_shm_open(server_rec *s)
     }
     demo_seg = kept->seg;
     demo_child = NULL;
+    health_forget(demo_seg);
     demo_epoch = atomic_fetch_add(&demo_seg->epoch, 1) + 1;
     return APR_SUCCESS;
 }

@@ -1,0 +1,62 @@
+/*
+ * demo_backend.h -- the backends of this configuration and their addresses;
+ * private to demo_balance, demo_resolve, demo_health, demo_status and the page
+ * of metrics.
+ *
+ * The list is made in post_config and read-only afterwards; what changes lies in
+ * shared memory (demo_segment.h).
+ */
+#ifndef DEMO_BACKEND_H
+#define DEMO_BACKEND_H
+
+#include "mod_demo/demo_directives.h"
+#include "mod_demo/demo_segment.h"
+
+typedef struct {
+    const demo_endpoint    *endpoint;
+    const demo_health_conf *health;
+    server_rec             *server;      /* that names it first; for logs */
+    const char             *script_root; /* document root as php-fpm sees it */
+    uint32_t                index;       /* in demo_seg->backends */
+    uint32_t                use;         /* of that place when it became ours */
+} demo_backend;
+
+extern demo_backend demo_backends[DEMO_BACKENDS_MAX];
+extern unsigned     demo_backend_count;
+
+struct demo_cluster {
+    unsigned             n_backends, n_backups;
+    const demo_backend **backends; /* n_backends, then n_backups */
+};
+
+/* Whether the place in shared memory is still this backend's. */
+int demo_backend_current(const demo_backend *b);
+
+/* The slots of its addresses at the moment; at most DEMO_PER_BACKEND_MAX. */
+unsigned demo_backend_slots(const demo_backend *b, uint16_t slots[DEMO_PER_BACKEND_MAX]);
+
+/* One address, as a copy. */
+typedef struct {
+    int       slot;
+    uint32_t  use;
+    socklen_t len;
+    union {
+        struct sockaddr    sa;
+        struct sockaddr_un un;
+        uint64_t           words[DEMO_WORDS(sizeof(struct sockaddr_un))];
+    } addr;
+} demo_address;
+
+/* 1, or 0 when the slot is not (or no longer) b's. */
+int demo_backend_address(const demo_backend *b, int slot, demo_address *out);
+
+/* "10.0.0.7:9000", "[::1]:9000" or "/run/php.sock". */
+void demo_address_text(const struct sockaddr *sa, char *text, size_t size);
+
+/* Makes addrs the addresses of b: known ones keep their slots and counters, the
+ * others are retired.  n at most DEMO_PER_BACKEND_MAX.  Takes demo_seg->table.
+ * Returns how many were left out because every slot is taken. */
+unsigned demo_backend_set(const demo_backend *b, const struct sockaddr_un *addrs,
+                          const socklen_t *lens, unsigned n);
+
+#endif /* DEMO_BACKEND_H */
