@@ -1,5 +1,7 @@
 #include "mod_demo/demo_backend.h"
 
+#include "mod_demo/demo_directives.h"
+
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -287,19 +289,20 @@ static void publish_fixed(const demo_backend *b)
     (void)demo_backend_set(b, &addr, &len, 1);
 }
 
-static const char *script_root(server_rec *s, apr_pool_t *p)
+static const char *script_root(server_rec *s)
 {
     const demo_dir_conf *dir = ap_get_module_config(s->lookup_defaults, &demo_module);
     const core_server_config *core = ap_get_core_module_config(s->module_config);
 
     if (dir != NULL && dir->document_root != NULL) {
-        return apr_pstrdup(p, dir->document_root);
+        return dir->document_root;
     }
     return core->ap_document_root != NULL ? core->ap_document_root : "";
 }
 
 /* The backend of this URL; made when it is new.  NULL: no place is left. */
-static const demo_backend *backend_get(const demo_endpoint *e, server_rec *s, apr_pool_t *p)
+static const demo_backend *backend_get(const demo_endpoint *e, const demo_health_conf *health,
+                                       server_rec *s)
 {
     for (unsigned i = 0; i < demo_backend_count; i++) {
         if (strcmp(demo_backends[i].endpoint->url, e->url) == 0) {
@@ -323,30 +326,86 @@ static const demo_backend *backend_get(const demo_endpoint *e, server_rec *s, ap
     }
     demo_backend *b = &demo_backends[demo_backend_count++];
     b->endpoint = e;
-    b->health = &demo_server_conf_get(s)->health;
+    b->health = health;
     b->server = s;
-    b->script_root = script_root(s, p);
+    b->script_root = script_root(s);
     b->index = (uint32_t)index;
     b->use = atomic_load(&demo_seg->backends[index].use);
     publish_fixed(b);
     return b;
 }
 
-static apr_status_t cluster_make(demo_server_conf *conf, server_rec *s, apr_pool_t *p)
-{
-    int n = conf->backends != NULL ? conf->backends->nelts : 0;
-    int n_backups = conf->backups != NULL ? conf->backups->nelts : 0;
+/* --- clusters ------------------------------------------------------------------------------ */
 
-    conf->cluster = NULL;
-    if (n == 0) {
-        return APR_SUCCESS;
+static struct {
+    apr_pool_t         *pool;
+    apr_array_header_t *clusters; /* demo_cluster * */
+    demo_health_conf    health;   /* the default */
+} configuration;
+
+void demo_balance_reset(apr_pool_t *pconf)
+{
+    configuration.pool = pconf;
+    configuration.clusters = apr_array_make(pconf, 4, sizeof(demo_cluster *));
+    demo_health_defaults(&configuration.health);
+    demo_backend_count = 0;
+}
+
+demo_cluster *demo_cluster_create(apr_pool_t *pconf)
+{
+    demo_cluster *c = apr_pcalloc(pconf, sizeof(*c));
+
+    c->urls[0] = apr_array_make(pconf, 2, sizeof(const demo_endpoint *));
+    c->urls[1] = apr_array_make(pconf, 2, sizeof(const demo_endpoint *));
+    c->health = &configuration.health;
+    APR_ARRAY_PUSH(configuration.clusters, demo_cluster *) = c;
+    return c;
+}
+
+const char *demo_cluster_add(demo_cluster *cluster, const char *url, int backup, apr_pool_t *pconf)
+{
+    const demo_endpoint *e = NULL;
+    const char *wrong = demo_endpoint_parse(&e, url, DEMO_PATH_NONE, pconf);
+
+    for (int i = 0; wrong == NULL && i < cluster->urls[backup != 0]->nelts; i++) {
+        if (strcmp(APR_ARRAY_IDX(cluster->urls[backup != 0], i, const demo_endpoint *)->url,
+                   e->url) == 0) {
+            return NULL; /* named twice */
+        }
     }
-    demo_cluster *c = apr_pcalloc(p, sizeof(*c));
-    c->backends = apr_pcalloc(p, (apr_size_t)(n + n_backups) * sizeof(*c->backends));
-    for (int i = 0; i < n + n_backups; i++) {
-        const demo_endpoint *e = i < n ? APR_ARRAY_IDX(conf->backends, i, const demo_endpoint *)
-                                       : APR_ARRAY_IDX(conf->backups, i - n, const demo_endpoint *);
-        c->backends[i] = backend_get(e, s, p);
+    if (wrong == NULL) {
+        APR_ARRAY_PUSH(cluster->urls[backup != 0], const demo_endpoint *) = e;
+    }
+    return wrong;
+}
+
+void demo_cluster_health(demo_cluster *cluster, const demo_health_conf *conf)
+{
+    cluster->health = conf;
+}
+
+/* The first server that uses the cluster; s when none does any more. */
+static server_rec *cluster_server(const demo_cluster *c, server_rec *s)
+{
+    for (server_rec *v = s; v != NULL; v = v->next) {
+        if (demo_server_conf_get(v)->cluster == c) {
+            return v;
+        }
+    }
+    return s;
+}
+
+static apr_status_t cluster_publish(demo_cluster *c, server_rec *s)
+{
+    int n = c->urls[0]->nelts, all = n + c->urls[1]->nelts;
+
+    c->n_backends = (unsigned)n;
+    c->n_backups = (unsigned)(all - n);
+    c->backends = apr_pcalloc(configuration.pool, (apr_size_t)(all + 1) * sizeof(*c->backends));
+    for (int i = 0; i < all; i++) {
+        const demo_endpoint *e = i < n ? APR_ARRAY_IDX(c->urls[0], i, const demo_endpoint *)
+                                       : APR_ARRAY_IDX(c->urls[1], i - n, const demo_endpoint *);
+        c->backends[i] = backend_get(e, c->health, s);
         if (c->backends[i] == NULL) {
             ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s,
                          "DM0204: DemoBackend %s: more than %d different backends", e->url,
@@ -354,17 +413,15 @@ static apr_status_t cluster_make(demo_server_conf *conf, server_rec *s, apr_pool
             return APR_ENOSPC;
         }
     }
-    c->n_backends = (unsigned)n;
-    c->n_backups = (unsigned)n_backups;
-    conf->cluster = c;
     return APR_SUCCESS;
 }
 
-apr_status_t demo_balance_publish(apr_pool_t *pconf, server_rec *s)
+apr_status_t demo_balance_publish(server_rec *s)
 {
     demo_backend_count = 0;
-    for (; s != NULL; s = s->next) {
-        apr_status_t rv = cluster_make(demo_server_conf_get(s), s, pconf);
+    for (int i = 0; i < configuration.clusters->nelts; i++) {
+        demo_cluster *c = APR_ARRAY_IDX(configuration.clusters, i, demo_cluster *);
+        apr_status_t rv = cluster_publish(c, cluster_server(c, s));
         if (rv != APR_SUCCESS) {
             return rv;
         }

@@ -9,13 +9,13 @@
 #ifndef DEMO_BACKEND_H
 #define DEMO_BACKEND_H
 
-#include "mod_demo/demo_directives.h"
+#include "mod_demo/demo_endpoint.h"
 #include "mod_demo/demo_segment.h"
 
 typedef struct {
     const demo_endpoint    *endpoint;
     const demo_health_conf *health;
-    server_rec             *server;      /* that names it first; for logs */
+    server_rec             *server;      /* that uses it first; for logs */
     const char             *script_root; /* document root as php-fpm sees it */
     uint32_t                index;       /* in demo_seg->backends */
     uint32_t                use;         /* of that place when it became ours */
@@ -25,8 +25,11 @@ extern demo_backend demo_backends[DEMO_BACKENDS_MAX];
 extern unsigned     demo_backend_count;
 
 struct demo_cluster {
-    unsigned             n_backends, n_backups;
-    const demo_backend **backends; /* n_backends, then n_backups */
+    apr_array_header_t     *urls[2];  /* const demo_endpoint *; of backends, of backups */
+    const demo_health_conf *health;
+    /* after demo_balance_publish() */
+    unsigned                n_backends, n_backups;
+    const demo_backend    **backends; /* n_backends, then n_backups */
 };
 
 /* Whether the place in shared memory is still this backend's. */

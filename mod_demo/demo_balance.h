@@ -1,8 +1,8 @@
 /*
  * demo_balance.h -- which address a request goes to.
  *
- * A cluster is what DemoBackend and DemoBackupBackend of one (virtual) server
- * name.  Equal URLs are one backend however often they are named.
+ * At configuration time a cluster collects the URLs of DemoBackend and
+ * DemoBackupBackend.  Equal URLs are one backend however often they are named.
  * A background thread keeps each backend's addresses (demo_resolve.h) and
  * their health (demo_health.h) in shared memory; a request only reads them.
  *
@@ -20,17 +20,35 @@
 
 #include "httpd.h"
 
+#include "mod_demo/demo_health.h"
+
 #define DEMO_BACKENDS_MAX    32  /* different URLs in one httpd */
 #define DEMO_ADDRESSES_MAX   256 /* addresses of all of them together */
 #define DEMO_TARGET_NAME_MAX 128
 
 typedef struct demo_cluster demo_cluster;
 
-/* Makes the clusters (demo_server_conf.cluster) of all servers and puts their
- * backends into shared memory; numeric addresses and Unix sockets are known from
- * here on.  Call in post_config, after demo_shm_open().  APR_ENOSPC (logged)
- * when there are more than DEMO_BACKENDS_MAX. */
-apr_status_t demo_balance_publish(apr_pool_t *pconf, server_rec *s);
+/* Forgets what an earlier configuration named.  Call in pre_config. */
+void demo_balance_reset(apr_pool_t *pconf);
+
+/* A new, empty cluster that lives in pconf. */
+demo_cluster *demo_cluster_create(apr_pool_t *pconf);
+
+/* Adds a URL: fcgi://host[:port] (port 9000), fcgi://[::1]:9000, or unix:/path.
+ * NULL, or what is wrong with it in a text of pconf.  Only the form is checked,
+ * no name is resolved. */
+const char *demo_cluster_add(demo_cluster *cluster, const char *url, int backup,
+                             apr_pool_t *pconf);
+
+/* What its backends' health checks do; the default of demo_health_defaults()
+ * without.  conf is borrowed and lives as long as pconf.  The first cluster that
+ * names a backend decides. */
+void demo_cluster_health(demo_cluster *cluster, const demo_health_conf *conf);
+
+/* Puts the backends into shared memory; numeric addresses and Unix sockets are
+ * known from here on.  Call in post_config, after demo_shm_open().  APR_ENOSPC
+ * (logged) when there are more than DEMO_BACKENDS_MAX. */
+apr_status_t demo_balance_publish(server_rec *s);
 
 /* How many addresses the cluster has at the moment (backups too): more than
  * one makes an attempt elsewhere possible. */

@@ -18,7 +18,7 @@
 
 #define DEMO_FETCH_BODY_MAX    (256 * 1024) /* a full status page of 500 workers */
 #define DEMO_FETCH_PARAMS_MAX  2048
-#define DEMO_FETCH_TEXT_MAX    192
+#define DEMO_FETCH_TEXT_MAX    160
 
 enum demo_fetch_state {
     DEMO_FETCH_IDLE,

@@ -27,6 +27,16 @@ static check  *checks;
 static int64_t next_at[DEMO_ADDRESSES_MAX]; /* when an address is due */
 static uint32_t next_use[DEMO_ADDRESSES_MAX]; /* which address that was */
 
+void demo_health_defaults(demo_health_conf *conf)
+{
+    conf->uri = "/ping";
+    conf->expect = "pong";
+    conf->interval = apr_time_from_sec(2);
+    conf->timeout = apr_time_from_sec(1);
+    conf->fall = 2;
+    conf->rise = 1;
+}
+
 apr_status_t demo_health_begin(void)
 {
     checks = calloc(DEMO_CHECKS_MAX, sizeof(*checks));

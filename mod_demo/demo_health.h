@@ -5,7 +5,6 @@
  * One thread of one child (demo_leader.h) asks each address for php-fpm's ping
  * page over FastCGI and keeps the result in shared memory, so that the cost is
  * the same with one child and with a hundred, and no request waits for it.
- * What is checked, and how often, says DemoHealthCheck (demo_directives.h).
  *
  * A state changes after `fall` failures or `rise` successes in a row; the very
  * first result counts at once.  A ping that runs into its time-out while
@@ -19,6 +18,19 @@
 #include "httpd.h"
 
 #define DEMO_HEALTH_TEXT_MAX 192 /* longest text of a result, NUL included */
+
+/* DemoHealthCheck. */
+typedef struct {
+    const char         *uri;      /* php-fpm's ping.path; starts with a slash */
+    const char         *expect;   /* the body must begin with this; "" any body */
+    apr_interval_time_t interval; /* between two checks of an address, > 0 */
+    apr_interval_time_t timeout;  /* of one check, connect included, > 0 */
+    int                 fall;     /* failures in a row that make it down, >= 1 */
+    int                 rise;     /* successes in a row that make it up, >= 1 */
+} demo_health_conf;
+
+/* uri=/ping expect=pong interval=2s timeout=1s fall=2 rise=1 */
+void demo_health_defaults(demo_health_conf *conf);
 
 /* A result that is good, but with something to mend, starts with this. */
 #define DEMO_HEALTH_NO_PING "no ping page"

@@ -8,6 +8,7 @@
 #include "http_request.h"
 
 #include "mod_demo/demo_backend.h"
+#include "mod_demo/demo_directives.h"
 
 #define CHECK_HTTPD   "httpd"
 #define CHECK_BACKEND "php-fpm"

@@ -8,6 +8,7 @@
 #include "lib/prom.h"
 #include "mod_demo/demo_backend.h"
 #include "mod_demo/demo_counters.h"
+#include "mod_demo/demo_directives.h"
 #include "mod_demo/demo_metrics.h"
 
 #ifndef DEMO_VERSION

@@ -15,9 +15,9 @@ APLOG_USE_MODULE(demo);
 
 #define POLL_US 20000LL /* how often an open question is looked at */
 
-/* Owned by the asking thread until it is DONE; then by the leader, unless that
- * has gone away (ABANDONED). */
-enum { RUNNING, DONE, ABANDONED };
+/* Owned by the asking thread until it is ASK_DONE; then by the leader, unless that
+ * has gone away (ASK_ABANDONED). */
+enum { ASK_RUNNING, ASK_DONE, ASK_ABANDONED };
 
 typedef struct {
     atomic_int         state;
@@ -67,7 +67,7 @@ static void *ask_main(void *arg)
     question *q = arg;
     struct addrinfo hints = { .ai_flags = AI_ADDRCONFIG, .ai_socktype = SOCK_STREAM };
     struct addrinfo *found = NULL;
-    int running = RUNNING;
+    int running = ASK_RUNNING;
 
     q->error = getaddrinfo(q->host, q->port, &hints, &found);
     q->sys_errno = errno;
@@ -75,7 +75,7 @@ static void *ask_main(void *arg)
         take_answers(q, found);
         freeaddrinfo(found);
     }
-    if (!atomic_compare_exchange_strong(&q->state, &running, DONE)) {
+    if (!atomic_compare_exchange_strong(&q->state, &running, ASK_DONE)) {
         free(q); /* abandoned */
     }
     return NULL;
@@ -157,7 +157,7 @@ static int64_t backend_tick(server_rec *s, unsigned i, int64_t now)
 {
     demo_shm_backend *sb = &demo_seg->backends[demo_backends[i].index];
 
-    if (views[i].asked != NULL && atomic_load(&views[i].asked->state) == DONE) {
+    if (views[i].asked != NULL && atomic_load(&views[i].asked->state) == ASK_DONE) {
         answer(s, i);
     }
     if (views[i].asked != NULL) {
@@ -194,7 +194,7 @@ void demo_resolve_finish(void)
 {
     for (unsigned i = 0; i < demo_backend_count; i++) {
         question *q = views[i].asked;
-        if (q != NULL && atomic_exchange(&q->state, ABANDONED) == DONE) {
+        if (q != NULL && atomic_exchange(&q->state, ASK_ABANDONED) == ASK_DONE) {
             free(q);
         }
         views[i].asked = NULL;

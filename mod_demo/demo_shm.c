@@ -1,10 +1,12 @@
 #include <errno.h>
 #include <signal.h>
+#include <stddef.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "apr_shm.h"
+#include "apr_strings.h"
 #include "ap_mpm.h"
 #include "http_config.h"
 #include "http_core.h"

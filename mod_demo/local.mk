@@ -2,7 +2,20 @@
 moddir = $(HTTPD_MODULEDIR)
 mod_LTLIBRARIES = mod_demo/mod_demo.la
 mod_demo_mod_demo_la_SOURCES = \
+	%D%/demo_backend.c %D%/demo_backend.h \
+	%D%/demo_balance.c %D%/demo_balance.h \
+	%D%/demo_counters.h \
+	%D%/demo_endpoint.c %D%/demo_endpoint.h \
+	%D%/demo_fetch.c %D%/demo_fetch.h \
+	%D%/demo_health.c %D%/demo_health.h \
+	%D%/demo_health_page.c \
+	%D%/demo_leader.c %D%/demo_leader.h \
+	%D%/demo_metrics.c %D%/demo_metrics.def %D%/demo_metrics.h \
+	%D%/demo_metrics_page.c \
+	%D%/demo_resolve.c %D%/demo_resolve.h \
+	%D%/demo_segment.h \
+	%D%/demo_shm.c %D%/demo_shm.h \
 	%D%/mod_demo.c
-mod_demo_mod_demo_la_CPPFLAGS = $(AM_CPPFLAGS) $(HTTPD_CPPFLAGS) $(APR_CFLAGS) $(APU_CFLAGS)
+mod_demo_mod_demo_la_CPPFLAGS = -DDEMO_VERSION='"$(PACKAGE_VERSION)"' $(AM_CPPFLAGS) $(HTTPD_CPPFLAGS) $(APR_CFLAGS) $(APU_CFLAGS)
 mod_demo_mod_demo_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -export-symbols-regex '^demo_module$$'
 mod_demo_mod_demo_la_LIBADD = lib/libdemo.la
