@@ -71,7 +71,7 @@ class Stack:
     """What runs, as run/state.json remembers it."""
 
     def __init__(self):
-        self.run = TOP / "run"
+        self.run = Path(os.environ.get("DEMO_RUN") or TOP / "run").absolute()
         self.user = service_user()
         self.state = {"port": 0, "httpd": None, "active": "", "count": 0, "instances": {}}
         self._lock = None
@@ -104,12 +104,13 @@ class Stack:
         if self.run.is_symlink() and not self.run.exists():
             self.run.unlink()
         if not self.run.exists():
+            self.run.parent.mkdir(parents=True, exist_ok=True)
             # A checkout below a closed folder (/root): the servers' user could not enter run/ there.
-            if self.user and not reachable(TOP):
+            if self.user and not reachable(self.run.parent):
                 place = Path(tempfile.mkdtemp(prefix="mod-demo-run-", dir="/var/tmp"))
                 self.run.symlink_to(place)
             else:
-                self.run.mkdir()
+                self.run.mkdir(parents=True)
         os.chmod(self.root, 0o755)
 
     def save(self) -> None:
