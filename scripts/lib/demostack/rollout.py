@@ -63,7 +63,7 @@ class Rollout:
             words = (r.stderr.strip() or r.stdout.strip()).splitlines()
             if r.returncode != 0:
                 self.cut_over = f"exit {r.returncode}: {words[-1] if words else 'no reason given'}"
-            elif self.new.status().get("state") != "primary" and self.new.status().get("primary") is not True:
+            elif str(self.new.status().get("state")).lower() != "primary" and self.new.status().get("primary") is not True:
                 self.cut_over = f"the new instance says it is {self.new.status().get('state', 'of unknown state')!r}"
 
     def _switch(self) -> None:
