@@ -110,9 +110,11 @@ def test_planted_session_id_is_not_taken_over(anonymous, user, planted):
     anonymous.cookies["notejam_session"] = planted
     page = anonymous.get("/")
     assert page.status == 302 and "notejam_session" not in anonymous.cookies
+    form = anonymous.get("/signin/").form()
     anonymous.cookies["notejam_session"] = planted
-    anonymous.sign_in(user.email)
-    assert anonymous.cookies["notejam_session"] != planted
+    page = anonymous.request("POST", form.action, {**form.fields, "email": user.email, "password": PASSWORD})
+    assert page.status == 302 and anonymous.cookies["notejam_session"] != planted
+    assert anonymous.get("/").status == 200
 
 
 def test_cookies_are_closed_to_scripts_and_other_sites(anonymous, user):
