@@ -1,0 +1,63 @@
+# The cluster that scripts/cluster-demo and scripts/e2e work on.  Sourced after common.sh.
+#
+# It is the one of the current KUBECONFIG, or else a test cluster that a folder of scripts (up, down, load, exec) makes:
+# TEST_CLUSTER, by default ../shared/cluster beside the tree.
+
+TEST_CLUSTER=${TEST_CLUSTER:-$TOP/../shared/cluster}
+CLUSTER_OURS=      # 1: this script started the test cluster
+CLUSTER_TEST=      # 1: it is the test cluster
+
+# cluster_get: finds or starts one; sets KUBECONFIG and PATH. Status 77 when none can be had.
+cluster_get() {
+    if [ -n "${KUBECONFIG:-}" ] || [ -e "$HOME/.kube/config" ]; then
+        command -v kubectl >/dev/null || fail "kubectl is missing: https://kubernetes.io/docs/tasks/tools/"
+        if kubectl --request-timeout=10s get --raw /livez >/dev/null 2>&1; then
+            [ "${KUBECONFIG:-}" = "$(cluster_dir)/admin.conf" ] && CLUSTER_TEST=1
+            return 0
+        fi
+        fail "the cluster of ${KUBECONFIG:-$HOME/.kube/config} does not answer" "start it, or unset KUBECONFIG to use the test cluster"
+    fi
+    [ -x "$TEST_CLUSTER/up" ] || { say "no cluster: KUBECONFIG is not set, and there is no test cluster in $TEST_CLUSTER (TEST_CLUSTER)"; return 77; }
+    [ "$(id -u)" -eq 0 ] || { say "no cluster: the test cluster needs root"; return 77; }
+    [ -e "$(cluster_dir)/ready" ] || CLUSTER_OURS=1
+    step "test cluster: Kubernetes on this machine" "$TOP/build/log/cluster-up.log" "$TEST_CLUSTER/up" --vpa || return 1
+    KUBECONFIG=$(cluster_dir)/admin.conf
+    PATH=$(cluster_dir)/bin:$PATH
+    CLUSTER_TEST=1
+    export KUBECONFIG PATH
+}
+
+cluster_dir() { printf '%s' "${CLUSTER_DIR:-${TMPDIR:-/tmp}/test-cluster}"; }
+
+# cluster_down: ends the test cluster, if this script started it.
+cluster_down() {
+    [ -n "$CLUSTER_OURS" ] || return 0
+    step "test cluster: down" "$TOP/build/log/cluster-down.log" "$TEST_CLUSTER/down"
+}
+
+# cluster_images [REBUILD]: builds the images where they are missing, and loads them into the cluster.
+cluster_images() {
+    local dir=$TOP/build/images log=$TOP/build/log/images.log kind
+    if [ -n "${1:-}" ] || [ ! -e "$dir/httpd.tar" ] || [ ! -e "$dir/php-fpm.tar" ]; then
+        if [ -n "$CLUSTER_TEST" ] && [ -x "$TEST_CLUSTER/image-base" ]; then
+            step "base image" "$TOP/build/log/image-base.log" "$TEST_CLUSTER/image-base" trixie || return 1
+        fi
+        step "images: build" "$log" "$TOP/scripts/images" --save "$dir" || return 1
+    fi
+    kind=$(kubectl config current-context 2>/dev/null)
+    if [ -n "$CLUSTER_TEST" ]; then
+        step "images: load into the nodes" "$log" "$TEST_CLUSTER/load" "$dir/httpd.tar" "$dir/php-fpm.tar"
+    elif [[ $kind == kind-* ]] && command -v kind >/dev/null; then
+        step "images: load into kind" "$log" cluster_load_each kind load image-archive --name "${kind#kind-}" || return 1
+    elif [ "$kind" = minikube ] && command -v minikube >/dev/null; then
+        step "images: load into minikube" "$log" cluster_load_each minikube image load
+    else
+        say "  images: this cluster has to find mod-demo/httpd and mod-demo/php-fpm by itself; push build/images/*.tar"
+    fi
+}
+
+# cluster_load_each COMMAND…: once for each archive
+cluster_load_each() {
+    local archive
+    for archive in "$TOP"/build/images/{httpd,php-fpm}.tar; do "$@" "$archive" || return 1; done
+}
