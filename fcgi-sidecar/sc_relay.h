@@ -76,6 +76,9 @@ typedef struct {
     apr_interval_time_t upstream_connect_timeout; /* 5 s (TCP only) */
     apr_interval_time_t upstream_idle_timeout;    /* 10 s; then a kept connection frees its worker */
 
+    apr_interval_time_t request_wait;             /* 1 s; a body that has not come by then, nor
+                                                   * filled request_buffer, is streamed to PHP */
+
     size_t params_max;             /* 256 KiB; parameters of a request; past it 431 */
     size_t request_buffer;         /* 64 KiB; body of a request kept in memory before it flows */
     size_t response_buffer;        /* 256 KiB; answer kept for a slow client before PHP has to wait */

@@ -1,5 +1,6 @@
 # make check: unit tests, replay of the fuzz seeds, guards.  The integration and
 # end-to-end tests are pytest's and are started by scripts/test.
 include %D%/unit/local.mk
+include %D%/tools/local.mk
 include %D%/fuzz/local.mk
 include %D%/guard/local.mk

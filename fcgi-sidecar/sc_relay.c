@@ -1,0 +1,710 @@
+#include "fcgi-sidecar/sc_relay.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "fcgi-sidecar/sc_relay_core.h"
+#include "fcgi-sidecar/sc_upstream.h"
+
+#define LISTEN_BACKLOG   4096
+#define ACCEPT_AT_ONCE   64
+#define LINGER           (2 * APR_USEC_PER_SEC)
+#define ACCEPT_PAUSE     (100 * APR_TIME_C(1000))
+#define RESERVED_FDS     64  /* of the limit, for the rest of the program */
+
+/* What another thread asks for; lives on its stack. */
+typedef enum { CALL_HOLD, CALL_DRAINED, CALL_QUIET, CALL_LOCAL, CALL_FORWARD, CALL_LAME_DUCK, CALL_STOP } call_kind;
+
+typedef struct {
+    sc_link             link;
+    call_kind           kind;
+    apr_interval_time_t young;
+    apr_time_t          until; /* monotonic */
+    uint64_t            epoch;
+    const sc_address   *address;
+    apr_status_t        rv;
+    bool                done;  /* guarded by lock */
+} sc_call;
+
+/* --- small things ---------------------------------------------------------------- */
+
+const char *sc_relay_mode_name(sc_relay_mode mode)
+{
+    switch (mode) {
+    case SC_RELAY_HELD:    return "held";
+    case SC_RELAY_LOCAL:   return "local";
+    case SC_RELAY_FORWARD: return "forward";
+    default:               return "unknown";
+    }
+}
+
+/* One writer, so no read-modify-write is needed. */
+void sc_count_add(sc_relay *relay, enum sc_count which, uint64_t n)
+{
+    uint64_t v = atomic_load_explicit(&relay->count[which], memory_order_relaxed);
+
+    atomic_store_explicit(&relay->count[which], v + n, memory_order_relaxed);
+}
+
+static void set(sc_relay *relay, enum sc_count which, uint64_t v)
+{
+    atomic_store_explicit(&relay->count[which], v, memory_order_relaxed);
+}
+
+static uint64_t get(const sc_relay *relay, enum sc_count which)
+{
+    return atomic_load_explicit(&relay->count[which], memory_order_relaxed);
+}
+
+void sc_relay_log(sc_relay *relay, sc_relay_log_level level, const char *id, const char *format, ...)
+{
+    char message[1024];
+    va_list ap;
+
+    if (relay->config.log == NULL) {
+        return;
+    }
+    va_start(ap, format);
+    vsnprintf(message, sizeof(message), format, ap);
+    va_end(ap);
+    relay->config.log(relay->config.context, level, id, message);
+}
+
+void sc_relay_tell(sc_relay *relay, sc_relay_event event)
+{
+    if (relay->config.on_event != NULL) {
+        relay->config.on_event(relay->config.context, event);
+    }
+}
+
+void sc_relay_config_init(sc_relay_config *config)
+{
+    static const char *const listen_default[] = { "0.0.0.0:9000" };
+
+    memset(config, 0, sizeof(*config));
+    config->listen = listen_default;
+    config->listen_count = 1;
+    config->upstream = "unix:/run/php/php-fpm.sock";
+    config->workers = 20;
+    config->forward_connections = 128;
+    config->max_clients = 4096;
+    config->queue_max = 1024;
+    config->queue_timeout = 10 * APR_USEC_PER_SEC;
+    config->hold_max = 4096;
+    config->hold_timeout = 30 * APR_USEC_PER_SEC;
+    config->client_idle_timeout = 300 * APR_USEC_PER_SEC;
+    config->client_receive_timeout = 60 * APR_USEC_PER_SEC;
+    config->client_send_timeout = 60 * APR_USEC_PER_SEC;
+    config->upstream_connect_timeout = 5 * APR_USEC_PER_SEC;
+    config->upstream_idle_timeout = 10 * APR_USEC_PER_SEC;
+    config->request_wait = APR_USEC_PER_SEC;
+    config->params_max = 256 * 1024;
+    config->request_buffer = 64 * 1024;
+    config->response_buffer = 256 * 1024;
+    config->mode = SC_RELAY_LOCAL;
+}
+
+/* --- listeners ---------------------------------------------------------------------- */
+
+static void accept_pause(sc_relay *relay)
+{
+    size_t i;
+
+    for (i = 0; i < relay->listener_count; i++) {
+        sc_loop_rewatch(&relay->loop, &relay->listeners[i].io, SC_LOOP_LEVEL);
+    }
+    sc_timer_start(&relay->loop, &relay->after_accept, &relay->accept_timer);
+}
+
+static void accept_resume(sc_timer *timer)
+{
+    sc_relay *relay = SC_OWNER(timer, sc_relay, accept_timer);
+    size_t i;
+
+    for (i = 0; i < relay->listener_count; i++) {
+        sc_loop_rewatch(&relay->loop, &relay->listeners[i].io, SC_LOOP_READ | SC_LOOP_LEVEL);
+    }
+}
+
+static void listener_ready(sc_io *io, uint32_t events)
+{
+    sc_listener *l = SC_OWNER(io, sc_listener, io);
+    sc_relay *relay = l->relay;
+    int i, fd;
+
+    for (i = 0; i < ACCEPT_AT_ONCE; i++) {
+        if (relay->client_count >= relay->config.max_clients) {
+            accept_pause(relay);
+            return;
+        }
+        fd = accept4(io->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            sc_client_accept(relay, fd);
+        }
+        else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            sc_relay_log(relay, SC_RELAY_LOG_ERROR, "SC0331", "listen %s: accept: %s; new clients wait",
+                         l->address.text, strerror(errno));
+            accept_pause(relay);
+            return;
+        }
+        else if (errno != EINTR && errno != ECONNABORTED) {
+            return;
+        }
+    }
+}
+
+/* A socket file that nobody listens on is left over from a crash. */
+static void remove_stale(const sc_address *a)
+{
+    const struct sockaddr_un *sun = (const struct sockaddr_un *)&a->sa;
+    struct stat st;
+    int fd;
+
+    if (stat(sun->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+        return;
+    }
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0) {
+        if (connect(fd, (const struct sockaddr *)&a->sa, a->len) < 0 && errno == ECONNREFUSED) {
+            unlink(sun->sun_path);
+        }
+        close(fd);
+    }
+}
+
+static apr_status_t listener_open(sc_relay *relay, const char *text, char *error, size_t error_size)
+{
+    sc_listener *l = &relay->listeners[relay->listener_count];
+    const int one = 1;
+    apr_status_t rv;
+
+    rv = sc_address_parse(&l->address, text, true, error, error_size);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (l->address.is_unix) {
+        remove_stale(&l->address);
+    }
+    l->relay = relay;
+    l->io.ready = listener_ready;
+    l->io.release = NULL;
+    l->io.fd = socket(l->address.sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (l->io.fd >= 0) {
+        relay->listener_count++; /* closed with the others from here on */
+        setsockopt(l->io.fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    }
+    if (l->io.fd < 0 || bind(l->io.fd, (struct sockaddr *)&l->address.sa, l->address.len) < 0
+        || listen(l->io.fd, LISTEN_BACKLOG) < 0) {
+        rv = errno;
+        snprintf(error, error_size, "listen %.180s: %s", text, strerror(rv));
+        return rv;
+    }
+    return APR_SUCCESS;
+}
+
+unsigned short sc_relay_port(const sc_relay *relay)
+{
+    struct sockaddr_storage sa;
+    socklen_t len;
+    size_t i;
+
+    for (i = 0; i < relay->listener_count; i++) {
+        len = sizeof(sa);
+        if (getsockname(relay->listeners[i].io.fd, (struct sockaddr *)&sa, &len) == 0) {
+            if (sa.ss_family == AF_INET) {
+                return ntohs(((struct sockaddr_in *)&sa)->sin_port);
+            }
+            if (sa.ss_family == AF_INET6) {
+                return ntohs(((struct sockaddr_in6 *)&sa)->sin6_port);
+            }
+        }
+    }
+    return 0;
+}
+
+/* --- life ------------------------------------------------------------------------------ */
+
+static apr_status_t check_config(const sc_relay_config *c, char *error, size_t error_size)
+{
+    const struct { const char *name; uint64_t value, low, high; } ranges[] = {
+        { "listen addresses", c->listen_count, 1, SC_LISTEN_MAX },
+        { "workers", c->workers, 1, 4096 },
+        { "forward-connections", c->forward_connections, 1, 65536 },
+        { "max-clients", c->max_clients, 1, 1000000 },
+        { "queue-max", c->queue_max, 1, 1000000 },
+        { "hold-max", c->hold_max, 1, 1000000 },
+        { "params-max", c->params_max, 4096, 1u << 26 },
+        { "request-buffer", c->request_buffer, 4096, 1u << 30 },
+        { "response-buffer", c->response_buffer, 4096, 1u << 30 },
+        { "queue-timeout", (uint64_t)c->queue_timeout, 1000, INT64_MAX / 4 },
+        { "hold-timeout", (uint64_t)c->hold_timeout, 1000, INT64_MAX / 4 },
+        { "request-wait", (uint64_t)c->request_wait, 1000, INT64_MAX / 4 },
+        { "client-idle-timeout", (uint64_t)c->client_idle_timeout, 1000, INT64_MAX / 4 },
+        { "client-receive-timeout", (uint64_t)c->client_receive_timeout, 1000, INT64_MAX / 4 },
+        { "client-send-timeout", (uint64_t)c->client_send_timeout, 1000, INT64_MAX / 4 },
+        { "upstream-connect-timeout", (uint64_t)c->upstream_connect_timeout, 1000, INT64_MAX / 4 },
+        { "upstream-idle-timeout", (uint64_t)c->upstream_idle_timeout, 1000, INT64_MAX / 4 }
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+        if (ranges[i].value < ranges[i].low || ranges[i].value > ranges[i].high) {
+            snprintf(error, error_size, "relay: %s must be within %llu and %llu", ranges[i].name,
+                     (unsigned long long)ranges[i].low, (unsigned long long)ranges[i].high);
+            return APR_EINVAL;
+        }
+    }
+    if (c->mode == SC_RELAY_FORWARD) {
+        snprintf(error, error_size, "relay: it can not start in forward mode, there is no address yet");
+        return APR_EINVAL;
+    }
+    return APR_SUCCESS;
+}
+
+/* Descriptors for all clients we promise; told when the limit forbids it. */
+static void raise_fd_limit(sc_relay *relay)
+{
+    rlim_t wanted = (rlim_t)relay->config.max_clients + relay->config.workers
+        + relay->config.forward_connections + RESERVED_FDS;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted) {
+        return;
+    }
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < wanted) {
+        sc_relay_log(relay, SC_RELAY_LOG_WARNING, "SC0332",
+                     "the limit of open files is %llu, %llu are wanted: raise it (ulimit -n) or lower max-clients",
+                     (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
+    }
+}
+
+static void init_timers(sc_relay *relay)
+{
+    const sc_relay_config *c = &relay->config;
+    sc_loop *loop = &relay->loop;
+
+    sc_timer_class_init(loop, &relay->after_client_idle, c->client_idle_timeout);
+    sc_timer_class_init(loop, &relay->after_client_receive, c->client_receive_timeout);
+    sc_timer_class_init(loop, &relay->after_client_send, c->client_send_timeout);
+    sc_timer_class_init(loop, &relay->after_linger, LINGER);
+    sc_timer_class_init(loop, &relay->after_queue, c->queue_timeout);
+    sc_timer_class_init(loop, &relay->after_hold, c->hold_timeout);
+    sc_timer_class_init(loop, &relay->after_request_wait, c->request_wait);
+    sc_timer_class_init(loop, &relay->after_connect, c->upstream_connect_timeout);
+    sc_timer_class_init(loop, &relay->after_upstream_idle, c->upstream_idle_timeout);
+    sc_timer_class_init(loop, &relay->after_accept, ACCEPT_PAUSE);
+    sc_timer_init(&relay->accept_timer, accept_resume);
+}
+
+static apr_status_t relay_open(sc_relay *relay, char *error, size_t error_size)
+{
+    const sc_relay_config *c = &relay->config;
+    sc_address upstream;
+    apr_status_t rv;
+    size_t i;
+
+    relay->scratch = malloc(SC_SCRATCH);
+    rv = relay->scratch == NULL ? APR_ENOMEM : sc_loop_init(&relay->loop);
+    if (rv != APR_SUCCESS) {
+        snprintf(error, error_size, "relay: %s", strerror(rv));
+        return rv;
+    }
+    init_timers(relay);
+    rv = sc_address_parse(&upstream, c->upstream, false, error, error_size);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    sc_target_init(&relay->local, relay, false, c->workers);
+    sc_target_init(&relay->forward, relay, true, c->forward_connections);
+    sc_target_set(&relay->local, &upstream);
+    for (i = 0; i < c->listen_count && rv == APR_SUCCESS; i++) {
+        rv = listener_open(relay, c->listen[i], error, error_size);
+    }
+    for (i = 0; i < relay->listener_count && rv == APR_SUCCESS; i++) {
+        rv = sc_loop_watch(&relay->loop, &relay->listeners[i].io, SC_LOOP_READ | SC_LOOP_LEVEL);
+    }
+    return rv;
+}
+
+apr_status_t sc_relay_create(sc_relay **out, const sc_relay_config *config,
+                             char *error, size_t error_size)
+{
+    sc_relay *relay;
+    apr_status_t rv;
+
+    *out = NULL;
+    rv = check_config(config, error, error_size);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    relay = calloc(1, sizeof(*relay));
+    if (relay == NULL) {
+        snprintf(error, error_size, "relay: out of memory");
+        return APR_ENOMEM;
+    }
+    relay->config = *config;
+    relay->mode = config->mode;
+    relay->epoch = config->epoch;
+    relay->loop.epoll_fd = relay->loop.bell_fd = -1;
+    sc_list_init(&relay->loop.graves);
+    sc_list_init(&relay->clients);
+    sc_list_init(&relay->queue);
+    sc_list_init(&relay->calls);
+    sc_list_init(&relay->waits);
+    pthread_mutex_init(&relay->lock, NULL);
+    pthread_cond_init(&relay->answered, NULL);
+    sc_target_init(&relay->local, relay, false, 0);
+    sc_target_init(&relay->forward, relay, true, 0);
+    rv = relay_open(relay, error, error_size);
+    if (rv != APR_SUCCESS) {
+        sc_relay_destroy(relay);
+        return rv;
+    }
+    raise_fd_limit(relay);
+    *out = relay;
+    return APR_SUCCESS;
+}
+
+void sc_relay_destroy(sc_relay *relay)
+{
+    const struct sockaddr_un *sun;
+    size_t i;
+
+    if (relay == NULL) {
+        return;
+    }
+    sc_relay_stop(relay);
+    while (!sc_list_empty(&relay->clients)) {
+        sc_client_close(SC_OWNER(relay->clients.next, sc_client, link));
+    }
+    sc_target_close(&relay->local);
+    sc_target_close(&relay->forward);
+    for (i = 0; i < relay->listener_count; i++) {
+        if (relay->listeners[i].address.is_unix) {
+            sun = (const struct sockaddr_un *)&relay->listeners[i].address.sa;
+            unlink(sun->sun_path);
+        }
+        sc_loop_close(&relay->loop, &relay->listeners[i].io);
+    }
+    sc_loop_destroy(&relay->loop);
+    pthread_cond_destroy(&relay->answered);
+    pthread_mutex_destroy(&relay->lock);
+    free(relay->scratch);
+    free(relay);
+}
+
+/* --- numbers for other threads ------------------------------------------------------------ */
+
+static unsigned in_flight(const sc_relay *relay)
+{
+    return relay->local.busy_count + relay->forward.busy_count;
+}
+
+static void publish(sc_relay *relay)
+{
+    const sc_client *first = sc_list_empty(&relay->queue)
+        ? NULL : SC_OWNER(relay->queue.next, const sc_client, queue_link);
+    apr_time_t local = sc_target_oldest(&relay->local);
+    apr_time_t forward = sc_target_oldest(&relay->forward);
+
+    set(relay, SC_G_MODE, relay->mode);
+    set(relay, SC_G_EPOCH, relay->epoch);
+    set(relay, SC_G_LAME_DUCK, relay->lame_duck);
+    set(relay, SC_G_UPSTREAM_UP, relay->local.up);
+    set(relay, SC_G_CLIENTS, relay->client_count);
+    set(relay, SC_G_CLIENTS_BUSY, relay->busy_count);
+    set(relay, SC_G_QUEUED, relay->queue_len);
+    set(relay, SC_G_IN_FLIGHT, in_flight(relay));
+    set(relay, SC_G_OLDEST_START, (uint64_t)(forward == 0 || (local != 0 && local < forward) ? local : forward));
+    set(relay, SC_G_OLDEST_QUEUED, first == NULL ? 0 : (uint64_t)first->queued_at);
+    set(relay, SC_G_CONNECTIONS, relay->local.count);
+    set(relay, SC_G_READY, relay->local.ready_count);
+    set(relay, SC_G_OFFERED, relay->local.offered_count);
+    set(relay, SC_G_AFTER_END, relay->local.after_end_count);
+}
+
+/* --- calls, on the relay's thread ----------------------------------------------------------- */
+
+static void answer(sc_relay *relay, sc_call *call, apr_status_t rv)
+{
+    publish(relay); /* who asks for statistics now sees what the call did */
+    pthread_mutex_lock(&relay->lock);
+    call->rv = rv;
+    call->done = true; /* its memory may be gone as soon as the lock is free */
+    pthread_cond_broadcast(&relay->answered);
+    pthread_mutex_unlock(&relay->lock);
+}
+
+/* Nothing that came through us runs in PHP any more. */
+static bool drained(const sc_relay *relay)
+{
+    return relay->local.busy_count == 0 && relay->local.after_end_count == 0;
+}
+
+static bool all_young(const sc_relay *relay, apr_interval_time_t young)
+{
+    apr_time_t oldest = sc_target_oldest(&relay->local);
+
+    return young == 0 || oldest == 0 || relay->loop.now - oldest < young;
+}
+
+static void change_mode(sc_relay *relay, sc_relay_mode mode, uint64_t epoch)
+{
+    if (relay->mode != mode || relay->epoch != epoch) {
+        sc_relay_log(relay, SC_RELAY_LOG_INFO, "SC0310", "%s -> %s, epoch %" PRIu64 ", %u waiting, %u in flight",
+                     sc_relay_mode_name(relay->mode), sc_relay_mode_name(mode), epoch,
+                     relay->queue_len, in_flight(relay));
+    }
+    relay->mode = mode;
+    relay->epoch = epoch;
+    sc_dispatch_mode_changed(relay);
+    sc_relay_tell(relay, SC_RELAY_EVENT_MODE);
+}
+
+/* True when the call is answered, false when its moment has not come. */
+static bool try_call(sc_relay *relay, sc_call *call)
+{
+    bool now = true;
+
+    switch (call->kind) {
+    case CALL_HOLD:
+        now = all_young(relay, call->young);
+        if (now) {
+            change_mode(relay, SC_RELAY_HELD, relay->epoch);
+        }
+        break;
+    case CALL_DRAINED:
+        now = drained(relay);
+        break;
+    case CALL_QUIET:
+        now = relay->client_count == 0;
+        break;
+    case CALL_LOCAL:
+        change_mode(relay, SC_RELAY_LOCAL, call->epoch);
+        break;
+    case CALL_FORWARD:
+        sc_target_set(&relay->forward, call->address);
+        change_mode(relay, SC_RELAY_FORWARD, call->epoch);
+        break;
+    case CALL_LAME_DUCK:
+        relay->lame_duck = true;
+        break;
+    case CALL_STOP:
+        relay->stopping = true;
+        break;
+    }
+    if (now || relay->loop.now >= call->until) {
+        sc_list_remove(&call->link);
+        answer(relay, call, now ? APR_SUCCESS : APR_TIMEUP);
+        return true;
+    }
+    return false;
+}
+
+/* Takes new calls and looks whether the moment of those that wait has come;
+ * returns when to look again, 0: no time is set. */
+static apr_time_t handle_calls(sc_relay *relay)
+{
+    apr_time_t next = 0;
+    sc_link *l, *after;
+    sc_call *call;
+
+    pthread_mutex_lock(&relay->lock);
+    while (!sc_list_empty(&relay->calls)) {
+        l = relay->calls.next;
+        sc_list_remove(l);
+        sc_list_append(&relay->waits, l);
+    }
+    pthread_mutex_unlock(&relay->lock);
+    for (l = relay->waits.next; l != &relay->waits; l = after) {
+        after = l->next;
+        call = SC_OWNER(l, sc_call, link);
+        if (!try_call(relay, call) && (next == 0 || call->until < next)) {
+            next = call->until;
+        }
+    }
+    return next;
+}
+
+/* --- the thread --------------------------------------------------------------------------------- */
+
+static apr_time_t earlier(apr_time_t a, apr_time_t b)
+{
+    return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+static void *relay_main(void *data)
+{
+    sc_relay *relay = data;
+    bool was_drained = false, is_drained;
+    apr_time_t until;
+
+    while (!relay->stopping) {
+        until = handle_calls(relay);
+        sc_dispatch_run(relay);
+        is_drained = relay->mode == SC_RELAY_HELD && drained(relay);
+        if (is_drained && !was_drained) {
+            sc_relay_tell(relay, SC_RELAY_EVENT_DRAINED);
+        }
+        was_drained = is_drained;
+        publish(relay);
+        if (!relay->dispatch_due) {
+            until = earlier(until, relay->dispatch_at);
+            sc_loop_turn(&relay->loop, until);
+        }
+    }
+    return NULL;
+}
+
+apr_status_t sc_relay_start(sc_relay *relay)
+{
+    sigset_t all, before;
+    int rc;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main thread's */
+    rc = pthread_create(&relay->thread, NULL, relay_main, relay);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    relay->running = rc == 0;
+    return rc;
+}
+
+/* --- calls, from other threads -------------------------------------------------------------------- */
+
+static apr_status_t call_relay(sc_relay *relay, sc_call *call)
+{
+    apr_status_t rv;
+
+    if (!relay->running) {
+        return APR_EINIT;
+    }
+    call->done = false;
+    sc_list_init(&call->link);
+    pthread_mutex_lock(&relay->lock);
+    sc_list_append(&relay->calls, &call->link);
+    sc_loop_ring(&relay->loop);
+    while (!call->done) {
+        pthread_cond_wait(&relay->answered, &relay->lock);
+    }
+    rv = call->rv;
+    pthread_mutex_unlock(&relay->lock);
+    return rv;
+}
+
+void sc_relay_stop(sc_relay *relay)
+{
+    sc_call call = { .kind = CALL_STOP };
+
+    if (!relay->running) {
+        return;
+    }
+    call_relay(relay, &call);
+    pthread_join(relay->thread, NULL);
+    relay->running = false;
+}
+
+apr_status_t sc_relay_hold(sc_relay *relay, apr_interval_time_t young, apr_interval_time_t limit)
+{
+    sc_call call = { .kind = CALL_HOLD, .young = young, .until = sc_loop_clock() + limit };
+
+    return call_relay(relay, &call);
+}
+
+apr_status_t sc_relay_wait_drained(sc_relay *relay, apr_interval_time_t limit)
+{
+    sc_call call = { .kind = CALL_DRAINED, .until = sc_loop_clock() + limit };
+
+    return call_relay(relay, &call);
+}
+
+apr_status_t sc_relay_wait_quiet(sc_relay *relay, apr_interval_time_t limit)
+{
+    sc_call call = { .kind = CALL_QUIET, .until = sc_loop_clock() + limit };
+
+    return call_relay(relay, &call);
+}
+
+apr_status_t sc_relay_release_local(sc_relay *relay, uint64_t epoch)
+{
+    sc_call call = { .kind = CALL_LOCAL, .epoch = epoch };
+
+    return call_relay(relay, &call);
+}
+
+apr_status_t sc_relay_forward_to(sc_relay *relay, const char *address, uint64_t epoch)
+{
+    char error[SC_ERROR_TEXT];
+    sc_address parsed;
+    sc_call call = { .kind = CALL_FORWARD, .epoch = epoch, .address = &parsed };
+    apr_status_t rv = sc_address_parse(&parsed, address, false, error, sizeof(error));
+
+    return rv != APR_SUCCESS ? rv : call_relay(relay, &call);
+}
+
+apr_status_t sc_relay_lame_duck(sc_relay *relay)
+{
+    sc_call call = { .kind = CALL_LAME_DUCK };
+
+    return call_relay(relay, &call);
+}
+
+/* --- statistics ------------------------------------------------------------------------------------- */
+
+static apr_interval_time_t age(uint64_t since)
+{
+    apr_interval_time_t a;
+
+    if (since == 0) {
+        return 0;
+    }
+    a = sc_loop_clock() - (apr_time_t)since;
+    return a > 0 ? a : 1;
+}
+
+void sc_relay_stats_get(const sc_relay *relay, sc_relay_stats *s)
+{
+    s->mode = (sc_relay_mode)get(relay, SC_G_MODE);
+    s->epoch = get(relay, SC_G_EPOCH);
+    s->lame_duck = get(relay, SC_G_LAME_DUCK) != 0;
+    s->upstream_up = get(relay, SC_G_UPSTREAM_UP) != 0;
+    s->clients = (unsigned)get(relay, SC_G_CLIENTS);
+    s->clients_idle = s->clients - (unsigned)get(relay, SC_G_CLIENTS_BUSY);
+    s->queued = (unsigned)get(relay, SC_G_QUEUED);
+    s->in_flight = (unsigned)get(relay, SC_G_IN_FLIGHT);
+    s->oldest_in_flight = age(get(relay, SC_G_OLDEST_START));
+    s->oldest_queued = age(get(relay, SC_G_OLDEST_QUEUED));
+    s->upstream_connections = (unsigned)get(relay, SC_G_CONNECTIONS);
+    s->upstream_idle = (unsigned)get(relay, SC_G_READY);
+    s->upstream_unread = (unsigned)get(relay, SC_G_OFFERED);
+    s->after_end = (unsigned)get(relay, SC_G_AFTER_END);
+    s->accepted = get(relay, SC_N_ACCEPTED);
+    s->requests = get(relay, SC_N_REQUESTS);
+    s->completed = get(relay, SC_N_COMPLETED);
+    s->forwarded = get(relay, SC_N_FORWARDED);
+    s->held = get(relay, SC_N_HELD);
+    s->overloaded_queue = get(relay, SC_N_OVERLOADED_QUEUE);
+    s->overloaded_timeout = get(relay, SC_N_OVERLOADED_TIMEOUT);
+    s->refused_hop = get(relay, SC_N_REFUSED_HOP);
+    s->refused_epoch = get(relay, SC_N_REFUSED_EPOCH);
+    s->refused_multiplex = get(relay, SC_N_REFUSED_MULTIPLEX);
+    s->client_aborts = get(relay, SC_N_CLIENT_ABORTS);
+    s->client_errors = get(relay, SC_N_CLIENT_ERRORS);
+    s->upstream_connects = get(relay, SC_N_UPSTREAM_CONNECTS);
+    s->upstream_connect_errors = get(relay, SC_N_UPSTREAM_CONNECT_ERRORS);
+    s->upstream_stale = get(relay, SC_N_UPSTREAM_STALE);
+    s->upstream_errors = get(relay, SC_N_UPSTREAM_ERRORS);
+    s->bytes_in = get(relay, SC_N_BYTES_IN);
+    s->bytes_out = get(relay, SC_N_BYTES_OUT);
+    s->queue_wait_us = get(relay, SC_N_QUEUE_WAIT);
+}

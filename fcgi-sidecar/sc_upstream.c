@@ -1,0 +1,645 @@
+#include "fcgi-sidecar/sc_upstream.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define BACKOFF_FIRST (10 * APR_TIME_C(1000))
+#define BACKOFF_MAX   (500 * APR_TIME_C(1000))
+#define BACKLOG_FULL  (5 * APR_TIME_C(1000))
+
+/* --- states -------------------------------------------------------------------- */
+
+static sc_link *list_of(sc_target *t, enum sc_upstream_state state)
+{
+    return state == SC_UPSTREAM_READY ? &t->ready : state == SC_UPSTREAM_BUSY ? &t->busy : &t->offered;
+}
+
+static void count_state(sc_upstream *u, int by)
+{
+    sc_target *t = u->target;
+    unsigned n = (unsigned)by; /* -1 wraps, and so does the sum */
+
+    switch (u->state) {
+    case SC_UPSTREAM_OFFERED:
+        t->after_end_count += u->used ? n : 0;
+        /* fall through */
+    case SC_UPSTREAM_CONNECTING:
+        t->offered_count += n;
+        break;
+    case SC_UPSTREAM_READY:
+        t->ready_count += n;
+        break;
+    case SC_UPSTREAM_BUSY:
+        t->busy_count += n;
+        break;
+    case SC_UPSTREAM_CLOSED:
+        break;
+    }
+}
+
+/* Moves the connection into the list and the count of its new state. */
+static void upstream_move(sc_upstream *u, enum sc_upstream_state state)
+{
+    static const uint8_t allowed[] = {
+        [SC_UPSTREAM_CONNECTING] = 1u << SC_UPSTREAM_OFFERED | 1u << SC_UPSTREAM_READY,
+        [SC_UPSTREAM_OFFERED]    = 1u << SC_UPSTREAM_READY,
+        [SC_UPSTREAM_READY]      = 1u << SC_UPSTREAM_BUSY,
+        [SC_UPSTREAM_BUSY]       = 1u << SC_UPSTREAM_OFFERED | 1u << SC_UPSTREAM_READY,
+        [SC_UPSTREAM_CLOSED]     = 0
+    };
+
+    if (state != SC_UPSTREAM_CLOSED && (allowed[u->state] & 1u << state) == 0) {
+        abort(); /* a fault of the relay itself; going on could mix up two requests */
+    }
+    count_state(u, -1);
+    sc_list_remove(&u->link);
+    u->state = state;
+    u->since = u->target->relay->loop.now;
+    count_state(u, 1);
+    if (state == SC_UPSTREAM_READY) {
+        sc_list_prepend(&u->target->ready, &u->link);
+    }
+    else if (state != SC_UPSTREAM_CLOSED) {
+        sc_list_append(list_of(u->target, state), &u->link);
+    }
+}
+
+static void target_up(sc_target *t)
+{
+    t->backoff = 0;
+    t->retry_at = 0;
+    if (!t->up) {
+        t->up = true;
+        if (t->tried) {
+            sc_relay_log(t->relay, SC_RELAY_LOG_INFO, "SC0302", "upstream %s: answers again", t->address.text);
+        }
+        sc_relay_tell(t->relay, SC_RELAY_EVENT_UPSTREAM_UP);
+    }
+    t->tried = true;
+}
+
+/* No connection before the backoff is over.  Told once, until it is up again. */
+static void target_down(sc_target *t, const char *phase, int error)
+{
+    sc_relay *relay = t->relay;
+
+    sc_count_add(relay, SC_N_UPSTREAM_CONNECT_ERRORS, 1);
+    t->backoff = t->backoff == 0 ? BACKOFF_FIRST : t->backoff * 2;
+    if (t->backoff > BACKOFF_MAX) {
+        t->backoff = BACKOFF_MAX;
+    }
+    t->retry_at = relay->loop.now + t->backoff;
+    if (t->up || !t->tried) {
+        t->up = false;
+        t->tried = true;
+        sc_relay_log(relay, SC_RELAY_LOG_WARNING, "SC0301",
+                     "upstream %s: %s: %s; requests wait while it is tried again",
+                     t->address.text, phase, strerror(error));
+        sc_relay_tell(relay, SC_RELAY_EVENT_UPSTREAM_DOWN);
+    }
+    sc_dispatch_wake(relay);
+}
+
+void sc_upstream_close(sc_upstream *u)
+{
+    if (u->state == SC_UPSTREAM_CLOSED) {
+        return;
+    }
+    sc_timer_stop(&u->timer);
+    upstream_move(u, SC_UPSTREAM_CLOSED);
+    u->target->count--;
+    u->client = NULL;
+    sc_loop_close(&u->target->relay->loop, &u->io);
+    sc_dispatch_wake(u->target->relay);
+}
+
+static void upstream_release(sc_io *io)
+{
+    free(SC_OWNER(io, sc_upstream, io));
+}
+
+static void upstream_timeout(sc_timer *timer)
+{
+    sc_upstream *u = SC_OWNER(timer, sc_upstream, timer);
+    sc_relay *relay = u->target->relay;
+
+    if (u->state == SC_UPSTREAM_CONNECTING) {
+        target_down(u->target, "connect", ETIMEDOUT);
+    }
+    else if (u->state == SC_UPSTREAM_OFFERED && relay->queue_len > 0) {
+        /* In php-fpm's listen queue; it is wanted as soon as a worker is free. */
+        sc_timer_start(&relay->loop, &relay->after_upstream_idle, timer);
+        return;
+    }
+    sc_upstream_close(u);
+}
+
+/* --- from connect to READY ------------------------------------------------------- */
+
+static void upstream_is_ready(sc_upstream *u)
+{
+    sc_relay *relay = u->target->relay;
+
+    target_up(u->target);
+    upstream_move(u, SC_UPSTREAM_READY);
+    sc_timer_start(&relay->loop, &relay->after_upstream_idle, &u->timer);
+    sc_dispatch_wake(relay);
+}
+
+/* Sends BEGIN_REQUEST ahead.  A failure is no more than a connection that has
+ * gone: nothing was asked on it. */
+static void upstream_offer(sc_upstream *u)
+{
+    static const fcgiw_begin begin = { FCGIW_RESPONDER, FCGIW_KEEP_CONN };
+    sc_relay *relay = u->target->relay;
+    uint8_t record[FCGIW_HEADER_LEN + FCGIW_BODY_LEN];
+    int error;
+
+    if (!u->target->proves) {
+        upstream_is_ready(u);
+        return;
+    }
+    upstream_move(u, SC_UPSTREAM_OFFERED);
+    fcgiw_begin_encode(record, SC_REQUEST_ID, &begin);
+    /* 16 bytes into an empty socket buffer are taken whole or not at all. */
+    if (send(u->io.fd, record, sizeof(record), MSG_NOSIGNAL) != (ssize_t)sizeof(record)) {
+        error = errno;
+        if (!u->used) {
+            target_down(u->target, "send", error);
+        }
+        sc_upstream_close(u);
+        return;
+    }
+    if (!u->used) {
+        sc_timer_start(&relay->loop, &relay->after_upstream_idle, &u->timer);
+    }
+}
+
+static void upstream_connected(sc_upstream *u)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+
+    if (getsockopt(u->io.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0) {
+        error = errno;
+    }
+    if (error != 0) {
+        target_down(u->target, "connect", error);
+        sc_upstream_close(u);
+        return;
+    }
+    sc_timer_stop(&u->timer);
+    upstream_offer(u);
+}
+
+/* OFFERED or READY: nothing may come from the peer but its end. */
+static bool still_silent(sc_upstream *u)
+{
+    uint8_t byte;
+    ssize_t n;
+
+    if (!u->readable) {
+        return true;
+    }
+    n = recv(u->io.fd, &byte, 1, MSG_PEEK);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        u->readable = errno == EINTR;
+        return true;
+    }
+    if (n > 0) {
+        sc_count_add(u->target->relay, SC_N_UPSTREAM_ERRORS, 1);
+        sc_relay_log(u->target->relay, SC_RELAY_LOG_WARNING, "SC0304",
+                     "upstream %s: sends without a request; connection closed", u->target->address.text);
+    }
+    return false;
+}
+
+static void upstream_check_offer(sc_upstream *u)
+{
+    int unread = 0;
+
+    if (!still_silent(u)) {
+        if (!u->used) {
+            target_down(u->target, "closed before a worker took the connection", ECONNRESET);
+        }
+        sc_upstream_close(u);
+    }
+    else if (ioctl(u->io.fd, SIOCOUTQ, &unread) == 0 && unread == 0) {
+        upstream_is_ready(u);
+    }
+}
+
+/* --- a request --------------------------------------------------------------------- */
+
+static void make_prefix(sc_upstream *u)
+{
+    static const fcgiw_begin begin = { FCGIW_RESPONDER, FCGIW_KEEP_CONN };
+    char epoch[24];
+    fcgiw_pair hop = { (const uint8_t *)SC_RELAY_PARAM_HOP, sizeof(SC_RELAY_PARAM_HOP) - 1,
+                       (const uint8_t *)"1", 1 };
+    fcgiw_pair ep = { (const uint8_t *)SC_RELAY_PARAM_EPOCH, sizeof(SC_RELAY_PARAM_EPOCH) - 1,
+                      (const uint8_t *)epoch, 0 };
+    fcgiw_params params;
+
+    u->prefix_len = 0;
+    if (u->target->proves && !u->target->is_forward) {
+        return; /* was sent ahead */
+    }
+    if (!u->target->proves) {
+        fcgiw_begin_encode(u->prefix, SC_REQUEST_ID, &begin);
+        u->prefix_len = FCGIW_HEADER_LEN + FCGIW_BODY_LEN;
+    }
+    if (u->target->is_forward) {
+        ep.value_len = (size_t)snprintf(epoch, sizeof(epoch), "%" PRIu64, u->target->relay->epoch);
+        fcgiw_params_init(&params, u->prefix + u->prefix_len, sizeof(u->prefix) - u->prefix_len,
+                          SC_REQUEST_ID);
+        fcgiw_params_add(&params, &hop);
+        fcgiw_params_add(&params, &ep);
+        u->prefix_len = (uint8_t)(u->prefix_len + params.len);
+    }
+}
+
+/* What was sent, prefix first. */
+static void account_sent(sc_upstream *u, size_t n)
+{
+    size_t of_prefix = n < u->prefix_len ? n : u->prefix_len;
+
+    if (of_prefix > 0) {
+        u->prefix_len = (uint8_t)(u->prefix_len - of_prefix);
+        memmove(u->prefix, u->prefix + of_prefix, u->prefix_len);
+    }
+    if (n > of_prefix) {
+        sc_request_sent(&u->client->request, n - of_prefix);
+    }
+}
+
+/* Sends what there is until the socket is full; bytes sent, or -1 (errno). */
+static ssize_t send_request(sc_upstream *u)
+{
+    struct iovec iov[2];
+    struct msghdr msg = { .msg_iov = iov };
+    ssize_t n, total = 0;
+    size_t len;
+
+    while (u->writable && !u->write_broken) {
+        msg.msg_iovlen = 0;
+        if (u->prefix_len > 0) {
+            iov[msg.msg_iovlen++] = (struct iovec){ u->prefix, u->prefix_len };
+        }
+        iov[msg.msg_iovlen].iov_base = (void *)sc_request_pending(&u->client->request, &len);
+        if (len > 0) {
+            iov[msg.msg_iovlen++].iov_len = len;
+        }
+        if (msg.msg_iovlen == 0) {
+            break;
+        }
+        n = sendmsg(u->io.fd, &msg, MSG_NOSIGNAL);
+        if (n >= 0) {
+            account_sent(u, (size_t)n);
+            total += n;
+        }
+        else if (errno == EAGAIN) {
+            u->writable = false;
+        }
+        else if (errno != EINTR) {
+            return total > 0 ? total : -1;
+        }
+    }
+    return total;
+}
+
+bool sc_upstream_run(sc_upstream *u, sc_client *c)
+{
+    sc_target *t = u->target;
+
+    if (!t->proves) {
+        u->readable = true; /* look for its end even if no event told it yet */
+    }
+    if (!still_silent(u)) {
+        sc_count_add(t->relay, SC_N_UPSTREAM_STALE, 1);
+        sc_upstream_close(u);
+        return false;
+    }
+    u->client = c;
+    u->answering = false;
+    u->write_broken = false;
+    u->writable = true;
+    fcgiw_stream_init(&u->in, FCGIW_FROM_RESPONDER, SC_REQUEST_ID);
+    make_prefix(u);
+    if (send_request(u) < 0) {
+        sc_count_add(t->relay, SC_N_UPSTREAM_STALE, 1);
+        u->client = NULL;
+        sc_upstream_close(u);
+        return false;
+    }
+    sc_timer_stop(&u->timer);
+    upstream_move(u, SC_UPSTREAM_BUSY);
+    sc_client_running(c, u);
+    return true;
+}
+
+/* The peer ended, or broke the rules, in the middle of a request. */
+static void upstream_broken(sc_upstream *u, const char *why)
+{
+    sc_target *t = u->target;
+    sc_client *c = u->client;
+    bool again = !t->proves && u->used && !u->answering
+        && c->request.safe && c->request.intact && !c->request.retried;
+
+    sc_upstream_close(u);
+    if (again) {
+        sc_count_add(t->relay, SC_N_UPSTREAM_STALE, 1);
+        c->request.retried = true;
+        sc_client_requeue(c);
+        return;
+    }
+    sc_count_add(t->relay, SC_N_UPSTREAM_ERRORS, 1);
+    sc_relay_log(t->relay, SC_RELAY_LOG_WARNING, "SC0303", "upstream %s: %s %s; the client's connection is closed",
+                 t->address.text, why, u->answering ? "in the middle of an answer" : "before an answer");
+    sc_client_failed(c);
+}
+
+static void upstream_done(sc_upstream *u, bool left_over)
+{
+    sc_client *c = u->client;
+    sc_relay *relay = u->target->relay;
+    bool reusable = sc_request_all_sent(&c->request) && u->prefix_len == 0 && !left_over
+        && !u->hung_up && !u->write_broken;
+
+    if (left_over) {
+        sc_count_add(relay, SC_N_UPSTREAM_ERRORS, 1);
+        sc_relay_log(relay, SC_RELAY_LOG_WARNING, "SC0305",
+                     "upstream %s: bytes after END_REQUEST; connection closed", u->target->address.text);
+    }
+    sc_count_add(relay, SC_N_COMPLETED, 1);
+    u->client = NULL;
+    u->used = true;
+    if (reusable) {
+        upstream_offer(u);
+    }
+    else {
+        sc_upstream_close(u);
+    }
+    sc_client_answered(c);
+}
+
+/* Hands one event on under the client's own request id. */
+static bool deliver_event(sc_client *c, const fcgiw_event *ev)
+{
+    uint8_t end[FCGIW_HEADER_LEN + FCGIW_BODY_LEN];
+
+    switch (ev->kind) {
+    case FCGIW_EV_DATA:
+    case FCGIW_EV_EOS:
+        return ev->header.request_id == FCGIW_NULL_ID
+            || sc_client_deliver_record(c, ev->header.type, ev->data, ev->len, SC_DELIVER_BOUNDARY);
+    case FCGIW_EV_END:
+        fcgiw_end_encode(end, SC_REQUEST_ID, &ev->u.end);
+        return sc_client_deliver_record(c, FCGIW_END_REQUEST, end + FCGIW_HEADER_LEN, FCGIW_BODY_LEN,
+                                        SC_DELIVER_BOUNDARY | SC_DELIVER_LAST);
+    default:
+        return true;
+    }
+}
+
+/* A piece of the answer.  With the request id that we chose the bytes are
+ * passed on as they are, else record by record. */
+static void upstream_take(sc_upstream *u, const uint8_t *bytes, size_t n)
+{
+    sc_client *c = u->client;
+    bool as_is = c->request.id == SC_REQUEST_ID;
+    size_t used = 0;
+    fcgiw_event ev = { .kind = FCGIW_EV_NONE };
+    fcgiw_result rc;
+
+    u->answering = true;
+    while (used < n && ev.kind != FCGIW_EV_END) {
+        rc = fcgiw_stream_feed(&u->in, bytes + used, n - used, &ev);
+        if (rc < 0) {
+            upstream_broken(u, fcgiw_error_name(rc));
+            return;
+        }
+        used += (size_t)rc;
+        if (!as_is && !deliver_event(c, &ev)) {
+            return;
+        }
+    }
+    if (as_is && !sc_client_deliver(c, bytes, used,
+                                    (fcgiw_stream_idle(&u->in) ? SC_DELIVER_BOUNDARY : 0u)
+                                    | (ev.kind == FCGIW_EV_END ? SC_DELIVER_LAST : 0u))) {
+        return;
+    }
+    if (ev.kind == FCGIW_EV_END) {
+        upstream_done(u, used < n);
+    }
+}
+
+static void read_answer(sc_upstream *u)
+{
+    sc_relay *relay = u->target->relay;
+    ssize_t n;
+
+    while (u->state == SC_UPSTREAM_BUSY && u->readable && sc_client_takes(u->client)) {
+        n = recv(u->io.fd, relay->scratch, SC_SCRATCH, 0);
+        if (n > 0) {
+            /* Less than asked for: drained, and what comes later is told anew. */
+            u->readable = n == SC_SCRATCH || u->hung_up;
+            upstream_take(u, relay->scratch, (size_t)n);
+        }
+        else if (n < 0 && errno == EAGAIN) {
+            u->readable = false;
+        }
+        else if (n == 0 || errno != EINTR) {
+            upstream_broken(u, n == 0 ? "closed the connection" : strerror(errno));
+        }
+    }
+}
+
+void sc_upstream_push(sc_upstream *u)
+{
+    if (send_request(u) < 0) {
+        /* It reads no more; what it has answered is still to be had. */
+        u->write_broken = true;
+        u->readable = true;
+        u->hung_up = true;
+        read_answer(u);
+    }
+}
+
+void sc_upstream_resume(sc_upstream *u)
+{
+    read_answer(u);
+}
+
+static void upstream_event(sc_io *io, uint32_t events)
+{
+    sc_upstream *u = SC_OWNER(io, sc_upstream, io);
+
+    if ((events & EPOLLOUT) != 0) {
+        u->writable = true;
+    }
+    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
+        u->readable = true;
+    }
+    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
+        u->hung_up = true;
+    }
+    switch (u->state) {
+    case SC_UPSTREAM_CONNECTING:
+        upstream_connected(u);
+        break;
+    case SC_UPSTREAM_OFFERED:
+        upstream_check_offer(u);
+        break;
+    case SC_UPSTREAM_READY:
+        if (!still_silent(u)) {
+            sc_upstream_close(u);
+        }
+        break;
+    case SC_UPSTREAM_BUSY:
+        read_answer(u);
+        if (u->state == SC_UPSTREAM_BUSY && u->writable) {
+            sc_upstream_push(u);
+        }
+        if (u->state == SC_UPSTREAM_BUSY) {
+            sc_client_has_room(u->client);
+        }
+        break;
+    case SC_UPSTREAM_CLOSED:
+        break;
+    }
+}
+
+/* --- targets ------------------------------------------------------------------------- */
+
+void sc_target_init(sc_target *t, sc_relay *relay, bool is_forward, unsigned max)
+{
+    memset(t, 0, sizeof(*t));
+    t->relay = relay;
+    t->is_forward = is_forward;
+    t->max = max;
+    sc_list_init(&t->offered);
+    sc_list_init(&t->ready);
+    sc_list_init(&t->busy);
+}
+
+static void close_list(sc_link *list)
+{
+    while (!sc_list_empty(list)) {
+        sc_upstream_close(SC_OWNER(list->next, sc_upstream, link));
+    }
+}
+
+void sc_target_set(sc_target *t, const sc_address *address)
+{
+    sc_link *l;
+
+    close_list(&t->offered);
+    close_list(&t->ready);
+    for (l = t->busy.next; l != &t->busy; l = l->next) {
+        SC_OWNER(l, sc_upstream, link)->hung_up = true; /* not kept after its answer */
+    }
+    t->address = *address;
+    /* The other relay reads whatever comes: its socket proves nothing. */
+    t->proves = address->is_unix && !t->is_forward;
+    t->backoff = 0;
+    t->retry_at = 0;
+    t->tried = t->up = false;
+}
+
+void sc_target_close(sc_target *t)
+{
+    close_list(&t->offered);
+    close_list(&t->ready);
+    close_list(&t->busy);
+}
+
+apr_time_t sc_target_oldest(const sc_target *t)
+{
+    return sc_list_empty(&t->busy) ? 0 : SC_OWNER(t->busy.next, const sc_upstream, link)->since;
+}
+
+/* A socket whose connect() has been started: 0, EINPROGRESS or the error. */
+static int dial(const sc_address *a, int *fd)
+{
+    const int one = 1;
+
+    *fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (*fd < 0) {
+        return errno;
+    }
+    if (!a->is_unix) {
+        setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+        setsockopt(*fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+    }
+    return connect(*fd, (const struct sockaddr *)&a->sa, a->len) < 0 ? errno : 0;
+}
+
+static sc_upstream *upstream_new(sc_target *t, int fd)
+{
+    sc_upstream *u = calloc(1, sizeof(*u));
+
+    if (u == NULL) {
+        return NULL;
+    }
+    u->io.fd = fd;
+    u->io.ready = upstream_event;
+    u->io.release = upstream_release;
+    u->target = t;
+    u->state = SC_UPSTREAM_CONNECTING;
+    u->since = t->relay->loop.now;
+    u->writable = true;
+    sc_list_init(&u->link);
+    sc_timer_init(&u->timer, upstream_timeout);
+    if (sc_loop_watch(&t->relay->loop, &u->io, SC_LOOP_READ | SC_LOOP_WRITE) != APR_SUCCESS) {
+        free(u);
+        return NULL;
+    }
+    sc_list_append(&t->offered, &u->link);
+    t->offered_count++;
+    t->count++;
+    sc_count_add(t->relay, SC_N_UPSTREAM_CONNECTS, 1);
+    return u;
+}
+
+bool sc_upstream_open(sc_target *t)
+{
+    sc_relay *relay = t->relay;
+    sc_upstream *u = NULL;
+    int fd, error;
+
+    if (t->count >= t->max || t->retry_at > relay->loop.now) {
+        return false;
+    }
+    error = dial(&t->address, &fd);
+    if (error == 0 || error == EINPROGRESS) {
+        u = upstream_new(t, fd);
+    }
+    if (u == NULL) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        if (error == EAGAIN) {
+            t->retry_at = relay->loop.now + BACKLOG_FULL; /* php-fpm is there, its listen queue is full */
+        }
+        else {
+            target_down(t, "connect", error == 0 || error == EINPROGRESS ? ENOMEM : error);
+        }
+        return false;
+    }
+    if (error == EINPROGRESS) {
+        sc_timer_start(&relay->loop, &relay->after_connect, &u->timer);
+        return true;
+    }
+    upstream_offer(u);
+    return u->state != SC_UPSTREAM_CLOSED;
+}

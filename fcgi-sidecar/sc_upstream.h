@@ -1,0 +1,64 @@
+/*
+ * sc_upstream.h -- kept connections to php-fpm, or to another instance's relay.
+ *
+ * An idle kept connection pins one worker of php-fpm, END_REQUEST does not say
+ * that the script has ended, and a worker that is about to exit closes its
+ * connection without a word.  So on a Unix socket no request is bound to a
+ * connection before a worker is known to read from it:
+ *
+ *   connect --> OFFERED --> READY --> BUSY --+
+ *                  ^                         | END_REQUEST
+ *                  +-------------------------+
+ *
+ *   OFFERED  BEGIN_REQUEST (16 bytes, keep) has been sent ahead.  The kernel
+ *            tells with SIOCOUTQ whether the peer has read them, and EPOLLOUT
+ *            when it does.  Closing such a connection executes nothing.
+ *   READY    a worker has read it and waits for the parameters.
+ *   BUSY     parameters and body are sent, the answer is passed on.
+ *
+ * What follows: more connections than workers do no harm (the surplus stays
+ * OFFERED), a request never queues behind a script that still runs after its
+ * END_REQUEST, and everything up to the first byte of the parameters may be
+ * tried again elsewhere, whatever the method.  After it nothing is.
+ *
+ * Over TCP the kernel knows nothing of the kind: CONNECTING -> READY -> BUSY
+ * -> READY, with BEGIN_REQUEST sent along.  There a request that is not safe
+ * (RFC 9110 §9.2.1) gets a connection of its own, and a safe one whose kept
+ * connection ended without a byte of an answer runs once more.
+ */
+#ifndef SC_UPSTREAM_H
+#define SC_UPSTREAM_H
+
+#include "fcgi-sidecar/sc_relay_core.h"
+
+void sc_target_init(sc_target *t, sc_relay *relay, bool is_forward, unsigned max);
+
+/* Another address; connections to the old one are closed, but for those with
+ * a request. */
+void sc_target_set(sc_target *t, const sc_address *address);
+
+/* Closes all connections. */
+void sc_target_close(sc_target *t);
+
+/* Starts a connection.  False: not now (bound reached, or waiting after a
+ * failure until t->retry_at). */
+bool sc_upstream_open(sc_target *t);
+
+/* Binds the client's request to a READY connection.  False: the connection
+ * had gone and nothing was sent; try another. */
+bool sc_upstream_run(sc_upstream *u, sc_client *c);
+
+/* The client has more of the request to send. */
+void sc_upstream_push(sc_upstream *u);
+
+/* The client has room for more of the answer. */
+void sc_upstream_resume(sc_upstream *u);
+
+/* Closes the connection, which is php-fpm's real abort; its client, if any, is
+ * the caller's to care for. */
+void sc_upstream_close(sc_upstream *u);
+
+/* Oldest moment at which a request that is in flight was bound; 0: none. */
+apr_time_t sc_target_oldest(const sc_target *t);
+
+#endif /* SC_UPSTREAM_H */
