@@ -1,0 +1,157 @@
+"""Bodies of any size, both ways, through real php-fpm, in constant memory."""
+import hashlib
+import os
+
+import pytest
+
+from tools import http, proc
+from tools.sidecar import Sidecar, secret_file
+
+MIB = 1 << 20
+BIG = 100 * MIB
+GROWTH_KIB = 16 * 1024       # a body's size would be six times as much
+
+
+def pattern(n: int, chunk: int = 65536):
+    """n bytes in pieces, the same as download.php makes."""
+    unit = bytes(range(256)) * (chunk // 256 + 2)
+    at = 0
+    while at < n:
+        take = min(chunk, n - at)
+        yield unit[at & 255:(at & 255) + take]
+        at += take
+
+
+def digest(n: int) -> str:
+    h = hashlib.sha256()
+    for piece in pattern(n):
+        h.update(piece)
+    return h.hexdigest()
+
+
+@pytest.fixture(scope="module")
+def site(module_httpd, module_php_fpm):
+    fpm = module_php_fpm(4).start()
+    h = module_httpd(f"""DemoBackend {fpm.url}
+DocumentRoot "{fpm.docroot}"
+<FilesMatch "\\.php$">
+    SetHandler demo-fcgi
+</FilesMatch>""")
+    h.fpm = fpm
+    return h.start()
+
+
+def memory(h) -> int:
+    return max((proc.rss_kib(p, "VmHWM") for p in h.pids()), default=0)
+
+
+def uploaded(r: http.Response, n: int) -> None:
+    assert r.status == 200, r.text[:500]
+    got = r.json()
+    assert got["length"] == n and got["sha256"] == digest(n), got
+
+
+@pytest.mark.parametrize("n", [0, 1, 65535, 65536, 65537, 3 * MIB + 17])
+@pytest.mark.parametrize("how", ["plain", "chunked"])
+def test_upload(site, n, how):
+    if how == "plain":
+        r = http.post(site, "/upload.php", b"".join(pattern(n)), {"Content-Type": "application/octet-stream"})
+    else:
+        r = http.post_chunked(site, "/upload.php", pattern(n), {"Content-Type": "application/octet-stream"})
+    uploaded(r, n)
+    assert str(r.json()["content_length"]) == str(n), "the length is stated, chunked or not"
+
+
+@pytest.mark.parametrize("how", ["plain", "chunked"])
+def test_upload_of_100_mib_in_constant_memory(site, how):
+    http.get(site, "/status.php")
+    before = memory(site)
+    head = {"Content-Type": "application/octet-stream", "Connection": "close"}
+    with http.Connection(site.port, timeout=120) as c:
+        if how == "plain":
+            c.request("POST", "/upload.php", {**head, "Content-Length": str(BIG)})
+            for piece in pattern(BIG, MIB):
+                c.send(piece)
+        else:
+            c.request("POST", "/upload.php", {**head, "Transfer-Encoding": "chunked"})
+            for piece in pattern(BIG, MIB):
+                c.send_chunk(piece)
+            c.send_chunk(b"")
+        r = c.read("POST")
+    uploaded(r, BIG)
+    assert memory(site) - before < GROWTH_KIB, f"httpd grew from {before} to {memory(site)} KiB"
+
+
+@pytest.mark.parametrize("query", ["bytes=0", "bytes=1", "bytes=65536", "bytes=70001&length=1", f"bytes={5 * MIB}&chunk=977"])
+def test_download(site, query):
+    n = int(query.split("=")[1].split("&")[0])
+    r = http.get(site, f"/download.php?{query}")
+    assert r.status == 200 and len(r.body) == n and hashlib.sha256(r.body).hexdigest() == digest(n)
+    if "length" in query:
+        assert r.header("Content-Length") == str(n)
+
+
+def test_download_of_100_mib_in_constant_memory(site):
+    http.get(site, "/status.php")
+    before, h, n = memory(site), hashlib.sha256(), 0
+    with http.Connection(site.port, timeout=120) as c:
+        c.request("GET", f"/download.php?bytes={BIG}&length=1", {"Connection": "close"})
+        r = c.head()
+        assert r.status == 200 and r.header("Content-Length") == str(BIG)
+        n, data = len(c.buf), c.buf
+        h.update(data)
+        while data := c.sock.recv(1 << 18):
+            h.update(data)
+            n += len(data)
+    assert n == BIG and h.hexdigest() == digest(BIG)
+    assert memory(site) - before < GROWTH_KIB, f"httpd grew from {before} to {memory(site)} KiB"
+
+
+def test_no_spool_file_stays(site):
+    """Temporary files are gone when the request is, and hidden from the start (unlinked or not)."""
+    http.post(site, "/upload.php", b"".join(pattern(3 * MIB)))
+    held = [os.readlink(f"/proc/{p}/fd/{fd}") for p in site.pids() for fd in os.listdir(f"/proc/{p}/fd")]
+    assert not [f for f in held if "deleted" in f and "spool" in f]
+
+
+@pytest.mark.parametrize("version,expect", [("HTTP/1.0", "close"), ("HTTP/1.1", "100-continue")])
+def test_old_and_careful_clients(site, version, expect):
+    body = b"".join(pattern(100000))
+    with http.Connection(site.port) as c:
+        if version == "HTTP/1.0":
+            c.request("POST", "/upload.php", {}, body, version=version)
+        else:
+            c.request("POST", "/upload.php", {"Expect": "100-continue", "Content-Length": str(len(body)), "Connection": "close"})
+            assert c.head().status == 100
+            c.send(body)
+        r = c.read("POST")
+    uploaded(r, len(body))
+
+
+@pytest.fixture
+def through_sidecar(site, tmp, httpd):
+    seed = tmp / "seed.sqlite"
+    import sqlite3
+    con = sqlite3.connect(seed)
+    con.execute("CREATE TABLE t (x)")
+    con.close()
+    os.chmod(seed, 0o644)
+    authority = tmp / "authority"
+    authority.mkdir()
+    from tools import paths
+    paths.give(authority)
+    s = Sidecar(tmp, "a", f"file://{authority}/primary", secret_file(tmp), site.fpm.url, seed)
+    s.start()
+    s.post_start()
+    h = httpd(site.config.replace(site.fpm.url, s.url)).start()
+    yield h
+    h.stop()
+    s.stop()
+    s.check()
+
+
+def test_bodies_through_the_sidecar(through_sidecar):
+    n = 20 * MIB + 5
+    uploaded(http.post_chunked(through_sidecar, "/upload.php", pattern(n)), n)
+    r = http.get(through_sidecar, f"/download.php?bytes={n}")
+    assert hashlib.sha256(r.body).hexdigest() == digest(n)
