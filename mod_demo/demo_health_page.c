@@ -322,7 +322,7 @@ int demo_health_handler(request_rec *r)
     if (!live && strcmp(page, "readyz") != 0 && strcmp(page, "healthz") != 0) {
         return HTTP_NOT_FOUND;
     }
-    r->allowed |= AP_METHOD_BIT << M_GET;
+    ap_allow_methods(r, REPLACE_ALLOW, "GET", NULL);
     if (r->method_number != M_GET) {
         return HTTP_METHOD_NOT_ALLOWED;
     }

@@ -4,6 +4,7 @@
 #include "ap_mpm.h"
 #include "apr_strings.h"
 #include "http_protocol.h"
+#include "http_request.h"
 
 #include "lib/prom.h"
 #include "mod_demo/demo_backend.h"
@@ -258,7 +259,7 @@ int demo_metrics_handler(request_rec *r)
     if (r->handler == NULL || strcmp(r->handler, DEMO_HANDLER_METRICS) != 0) {
         return DECLINED;
     }
-    r->allowed |= AP_METHOD_BIT << M_GET;
+    ap_allow_methods(r, REPLACE_ALLOW, "GET", NULL);
     if (r->method_number != M_GET) {
         return HTTP_METHOD_NOT_ALLOWED;
     }

@@ -1,0 +1,232 @@
+"""/livez, /readyz, /healthz: what is asked, what is answered."""
+import os
+import signal
+import time
+
+import pytest
+
+from tools import fcgi, http, wait
+
+CONFIG = """
+DemoBackend {urls}
+{more}
+<Location "/health">
+    SetHandler demo-health
+</Location>
+"""
+DOWN = r"DM0231: backend .* is down"
+
+
+def config(*backends, more="DemoHealthCheck interval=200ms timeout=500ms"):
+    return CONFIG.format(urls=" ".join(b.url for b in backends), more=more)
+
+
+def ready(h) -> bool:
+    return http.get(h, "/health/readyz").status == 200
+
+
+def verbose(h, page="readyz", query="") -> http.Response:
+    return http.get(h, f"/health/{page}?verbose{query}")
+
+
+@pytest.fixture(scope="module")
+def stack(module_httpd, module_php_fpm):
+    f = module_php_fpm().start()
+    h = module_httpd(config(f)).start()
+    wait.until(lambda: ready(h), 5, "readiness")
+    return h
+
+
+# -- the pages ------------------------------------------------------------------------
+
+@pytest.mark.parametrize("page", ["livez", "readyz", "healthz"])
+def test_short_answer(stack, page):
+    r = http.get(stack, f"/health/{page}")
+    assert (r.status, r.text) == (200, "ok\n")
+    assert r.header("Cache-Control") == "no-store"
+    assert r.header("Content-Type").startswith("text/plain")
+
+
+def test_verbose_has_a_line_a_check(stack):
+    assert verbose(stack).text.splitlines() == ["[+]httpd ok", "[+]php-fpm ok", "readyz check passed"]
+    assert verbose(stack, "livez").text.splitlines() == ["[+]httpd ok", "livez check passed"]
+
+
+def test_exclude(stack):
+    assert "php-fpm" not in verbose(stack, query="&exclude=php-fpm").text
+    both = verbose(stack, query="&exclude=php-fpm&exclude=httpd")
+    assert both.text.splitlines() == ["readyz check passed"]
+    unknown = verbose(stack, query="&exclude=no%20such")
+    assert unknown.status == 200 and "warn: no such check to exclude: no such" in unknown.text
+
+
+@pytest.mark.parametrize("path", ["/health/", "/health/nosuch", "/health/readyz/more", "/health/readyzz"])
+def test_other_names_are_404(stack, path):
+    assert http.get(stack, path).status == 404
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_other_methods_are_405(stack, method):
+    r = http.request(stack, method, "/health/livez", body=b"")
+    assert r.status == 405 and "GET" in r.header("Allow")
+
+
+def test_head(stack):
+    r = http.request(stack, "HEAD", "/health/readyz")
+    assert (r.status, r.body) == (200, b"")
+
+
+def test_json(stack):
+    r = http.get(stack, "/health/readyz", headers=[("Accept", "application/health+json")])
+    assert r.header("Content-Type") == "application/health+json"
+    got = r.json()
+    assert got["status"] == "pass"
+    assert [c["status"] for c in got["checks"]["php-fpm"]] == ["pass"]
+    assert got["checks"]["php-fpm"][0]["time"].endswith("Z")
+
+
+# -- readiness follows php-fpm, liveness does not ------------------------------------------
+
+@pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
+def test_red_while_php_fpm_is_down(httpd, php_fpm, mpm):
+    f = php_fpm()
+    h = httpd(config(f), mpm=mpm)
+    h.error_log.claim(DOWN)
+    h.start()
+    r = verbose(h)
+    assert r.status == 503 and "[-]php-fpm failed: " in r.text and "readyz check failed" in r.text
+    wait.until(lambda: f"{f.listen}: connect: Connection refused" in verbose(h).text, 5)
+    assert http.get(h, "/health/livez").status == 200
+    failed = http.get(h, "/health/healthz", headers=[("Accept", "application/health+json")])
+    assert failed.status == 503 and failed.json()["status"] == "fail"
+    assert "Connection refused" in failed.json()["checks"]["php-fpm"][0]["output"]
+    assert http.get(h, "/health/readyz?exclude=php-fpm").status == 200
+    f.start()
+    wait.until(lambda: ready(h), 5, "readiness after php-fpm's start")
+    f.stop()
+    wait.until(lambda: not ready(h), 5, "the end of readiness after php-fpm's stop")
+    assert http.get(h, "/health/livez").status == 200
+
+
+def test_first_answer_after_start_is_quick(httpd, php_fpm):
+    f = php_fpm().start()
+    h = httpd(config(f, more="DemoHealthCheck interval=1h")).start()
+    wait.until(lambda: ready(h), 1.0, "the first check")
+
+
+def test_full_restart_knows_nothing_of_before(httpd, php_fpm):
+    f = php_fpm().start()
+    h = httpd(config(f, more="DemoHealthCheck interval=1h")).start()
+    wait.until(lambda: ready(h), 2)
+    f.stop()
+    h.error_log.claim(DOWN)
+    before = h._generations()
+    h.proc.send(signal.SIGHUP)
+    wait.until(lambda: h._generations() > before, 10)
+    assert http.get(h, "/health/readyz").status == 503
+    wait.until(lambda: "Connection refused" in verbose(h).text, 3)
+
+
+def test_graceful_restarts_leave_readiness_green(httpd, php_fpm):
+    f = php_fpm().start()
+    h = httpd(config(f)).start()
+    wait.until(lambda: ready(h), 5)
+    for _ in range(3):
+        h.graceful()
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            r = verbose(h)
+            assert r.status == 200, r.text
+
+
+# -- what a check finds ----------------------------------------------------------------------
+
+def test_missing_ping_page_is_named(httpd, php_fpm):
+    f = php_fpm().start()
+    h = httpd(config(f, more="DemoHealthCheck uri=/nosuch interval=200ms")).start()
+    wait.until(lambda: ready(h), 5)
+    line = verbose(h).text.splitlines()[1]
+    assert line.startswith("[+]php-fpm ok: ") and "set ping.path = /nosuch" in line
+    got = http.get(h, "/health/readyz", headers=[("Accept", "application/health+json")]).json()
+    assert got["status"] == "warn"
+
+
+@pytest.mark.parametrize("answer,cause", [
+    (fcgi.response(b"something else"), 'did not answer "pong" but "something else"'),
+    (fcgi.response(b"pong", "Status: 500 Oops\r\n"), "status 500"),
+    (fcgi.end_request(), "no end of the header"),
+    (fcgi.end_request(protocol_status=2), "OVERLOADED"),
+    (b"HTTP/1.0 400 Bad Request\r\n\r\n", "malformed FastCGI"),
+], ids=["other-body", "status", "empty", "overloaded", "http"])
+def test_bad_answers_are_told(httpd, responder, answer, cause):
+    r = responder(answer, ping=False)
+    h = httpd(config(r))
+    h.error_log.claim(DOWN)
+    h.start()
+    wait.until(lambda: cause in verbose(h).text, 5, cause)
+    assert not ready(h)
+
+
+def test_check_has_a_time_out(httpd, responder):
+    r = responder(30, ping=False)
+    h = httpd(config(r, more="DemoHealthCheck interval=100ms timeout=150ms"))
+    h.error_log.claim(DOWN)
+    h.start()
+    wait.until(lambda: "read: no answer within 150 ms" in verbose(h).text, 5)
+
+
+def test_fall_and_rise(httpd, responder):
+    good, bad = fcgi.response(b"pong"), fcgi.response(b"no")
+    r = responder(good, bad, bad, good, bad, bad, bad, good, good, bad, good, good, good, ping=False)
+    h = httpd(config(r, more="DemoHealthCheck interval=50ms fall=3 rise=3"))
+    h.error_log.claim(DOWN, count=1)
+    h.start()
+    wait.until(lambda: len(r.requests) >= 14, 5)
+    wait.until(lambda: ready(h), 2)
+    assert len(h.error_log.grep("DM0230")) == 2          # at the start, and after the third success in a row
+
+
+def test_one_of_two_backends_is_enough(httpd, php_fpm):
+    a, b = php_fpm().start(), php_fpm()
+    h = httpd(config(a, b))
+    h.error_log.claim(DOWN)
+    h.start()
+    wait.until(lambda: "Connection refused" in verbose(h).text, 5)
+    lines = verbose(h).text.splitlines()
+    assert "[+]php-fpm ok: 1 of 2 addresses answer" in lines
+    assert f"[+]php-fpm/{a.listen} ok" in lines
+    assert any(x.startswith(f"[-]php-fpm/{b.listen} failed: connect: Connection refused") for x in lines)
+    assert ready(h)
+
+
+def test_unix_socket(httpd, php_fpm):
+    f = php_fpm(listen="unix").start()
+    h = httpd(config(f)).start()
+    wait.until(lambda: ready(h), 5)
+
+
+# -- once a server ---------------------------------------------------------------------------
+
+def test_checks_run_once_a_server_not_once_a_child(httpd, responder):
+    r = responder()
+    h = httpd(config(r, more="DemoHealthCheck interval=100ms"), mpm="prefork").start()
+    wait.until(lambda: ready(h), 5)
+    assert len(h.pids()) >= 4
+    before, start = r.pings, time.monotonic()
+    time.sleep(1.5)
+    expected = (time.monotonic() - start) / 0.1
+    assert expected * 0.5 <= r.pings - before <= expected + 2
+
+
+@pytest.mark.parametrize("mpm", ["event", "prefork"])
+def test_another_child_takes_over(httpd, responder, mpm):
+    r = responder()
+    h = httpd(config(r, more="DemoHealthCheck interval=100ms"), mpm=mpm).start()
+    wait.until(lambda: ready(h), 5)
+    leader = int(h.error_log.grep("DM0230")[0].split("[pid ")[1].split(":")[0].split("]")[0])
+    assert leader in h.pids()
+    h.error_log.claim("exit signal Killed", optional=True)
+    os.kill(leader, signal.SIGKILL)
+    before = r.pings
+    wait.until(lambda: r.pings > before + 2, 5, "checks by another child")
+    assert ready(h)
