@@ -3,3 +3,14 @@
 guard_manifests = %D%/manifests %D%/pods
 TESTS += $(guard_manifests)
 EXTRA_DIST += $(guard_manifests) .dockerignore
+GUARDS = \
+	tests/guard/clean.py \
+	tests/guard/documented.py \
+	tests/guard/layers.py \
+	tests/guard/registered.py \
+	tests/guard/selftest.py \
+	tests/guard/sizes.py
+TEST_EXTENSIONS = .py
+PY_LOG_COMPILER = $(srcdir)/tests/guard/run-python
+TESTS += $(GUARDS)
+EXTRA_DIST += $(GUARDS) %D%/guardlib.py %D%/run-python

@@ -1,0 +1,100 @@
+#!/usr/bin/python3
+"""Who may include whom.
+
+lib is C11 and libc; the products build on lib and never on each other; each
+library that is not everybody's is known to one file; headers form no cycle.
+"""
+import os
+import re
+import sys
+
+from guardlib import C_FOLDERS, Guard, includes, strip_comments
+
+C11 = {f"{name}.h" for name in (
+    "assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg "
+    "stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype"
+).split()}
+
+#: header -> the files that may include it
+OWNED = {
+    "fcgiapp.h": {"fcgi-sidecar/sc_control.c"},
+    "fcgi_stdio.h": set(),
+    "fcgios.h": {"fcgi-sidecar/sc_control.c"},
+    "fastcgi.h": {"fcgi-sidecar/sc_control.c"},
+    "sqlite3.h": {"fcgi-sidecar/sc_db.c", "fcgi-sidecar/sc_wal.c"},
+    "microhttpd.h": {"fcgi-sidecar/sc_http.c"},
+}
+HTTPD = re.compile(r"(httpd|http_\w+|ap_\w+|util_\w+|mpm_common|scoreboard|mod_\w+)\.h$")
+OTHER_PRODUCT = {"mod_demo": "fcgi-sidecar", "fcgi-sidecar": "mod_demo"}
+
+
+def resolve(guard: Guard, path: str, name: str) -> str | None:
+    """The file of the tree that an include with quotes names."""
+    for base in (os.path.dirname(path), ""):
+        candidate = os.path.normpath(os.path.join(base, name))
+        if (guard.root / candidate).is_file():
+            return candidate
+    return None
+
+
+def check_include(guard: Guard, path: str, line: int, kind: str, name: str) -> str | None:
+    folder, leaf = path.split("/")[0], os.path.basename(name)
+    target = resolve(guard, path, name) if kind == '"' else None
+    where = f"{path}:{line}: "
+
+    if name.endswith(".c"):
+        guard.error(f"{where}includes {name}: .c files meet only through headers")
+    if leaf in OWNED and path not in OWNED[leaf]:
+        owners = ", ".join(sorted(OWNED[leaf])) or "no file"
+        guard.error(f"{where}includes {leaf}, which {owners} may")
+    if folder == "lib":
+        if target is not None and not target.startswith("lib/"):
+            guard.error(f"{where}lib includes {target}")
+        elif target is None and name not in C11 and name != "config.h":
+            guard.error(f"{where}lib includes {name}, which is not C11's")
+    elif target is not None and target.startswith(OTHER_PRODUCT[folder] + "/"):
+        guard.error(f"{where}{folder} includes {target} of the other product")
+    elif target is None and folder == "fcgi-sidecar" and HTTPD.match(leaf):
+        guard.error(f"{where}the sidecar includes httpd's {name}")
+    return target
+
+
+def check_umbrella(guard: Guard, path: str, text: str, count: int) -> None:
+    """A header that is nothing but includes hides who needs what."""
+    rest = [line for line in strip_comments(text).split("\n")
+            if line.strip() and not line.lstrip().startswith("#")]
+    if path.endswith(".h") and count >= 2 and not rest:
+        guard.error(f"{path}: is an umbrella header: include what is used where it is used")
+
+
+def check_cycles(guard: Guard, graph: dict[str, list[str]]) -> None:
+    done: set[str] = set()
+
+    def visit(node: str, trail: list[str]) -> None:
+        if node in trail:
+            guard.error("headers include each other: " + " -> ".join(trail[trail.index(node):] + [node]))
+        elif node not in done:
+            for target in graph.get(node, []):
+                visit(target, trail + [node])
+            done.add(node)
+
+    for header in sorted(graph):
+        visit(header, [])
+
+
+def main() -> int:
+    guard = Guard("layers")
+    graph: dict[str, list[str]] = {}
+    for path in guard.sources(*C_FOLDERS):
+        text = guard.read(path) or ""
+        found = includes(text)
+        targets = [check_include(guard, path, *inc) for inc in found]
+        check_umbrella(guard, path, text, len(found))
+        if path.endswith(".h"):
+            graph[path] = [t for t in targets if t is not None]
+    check_cycles(guard, graph)
+    return guard.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
