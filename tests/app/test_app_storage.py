@@ -145,6 +145,7 @@ def test_fenced_database_is_read_and_not_written(server):
     signing_in = server.browser()
     assert_unavailable(signing_in.sign_in("a@example.com"))
     assert "notejam_session" not in signing_in.cookies
+    assert len(server.sql("SELECT 1 FROM sessions")) == 1
     assert logged(server, "is read-only")
 
 

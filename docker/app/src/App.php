@@ -50,6 +50,7 @@ final class App
             $context->session->commit();
             return $response;
         } catch (\Throwable $e) {
+            $context->session->abandon();
             header_remove('Set-Cookie'); // of a session that was not stored
             return $this->failure($context, $e);
         }

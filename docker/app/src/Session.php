@@ -80,6 +80,14 @@ final class Session
         }
     }
 
+    /** Stores nothing; PHP would by itself, after the answer, when a failure can no longer be told. */
+    public function abandon(): void
+    {
+        if (session_status() === PHP_SESSION_ACTIVE) {
+            session_abort();
+        }
+    }
+
     private function open(): void
     {
         if ($this->opened) {
