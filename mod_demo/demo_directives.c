@@ -104,7 +104,7 @@ void *demo_server_conf_merge(apr_pool_t *p, void *base_, void *add_)
     }
     options_merge(pool_options, &c->pool, &base->pool, add->pool_set);
     options_merge(health_options, &c->health, &base->health, add->health_set);
-    c->status_url = add->set & SET_STATUS ? add->status_url : base->status_url;
+    c->status = add->set & SET_STATUS ? add->status : base->status;
     c->queue_max = add->set & SET_QUEUE ? add->queue_max : base->queue_max;
     c->set = base->set | add->set;
     c->pool_set = base->pool_set | add->pool_set;
@@ -261,12 +261,13 @@ static const char *set_health(cmd_parms *cmd, void *dir, int argc, char *const a
 static const char *set_status(cmd_parms *cmd, void *dir, const char *url)
 {
     demo_server_conf *c = demo_server_conf_get(cmd->server);
+    const char *wrong;
 
-    if (strncasecmp(url, "fcgi://", 7) != 0 && strncasecmp(url, "unix:/", 6) != 0) {
-        return apr_psprintf(cmd->pool, "DemoStatus: %s is neither fcgi://host[:port][/path] "
-                            "nor unix:/path", url);
+    wrong = demo_endpoint_parse(&c->status, url, DEMO_PATH_ALLOWED, cmd->pool);
+    if (wrong != NULL) {
+        return apr_psprintf(cmd->pool, "DemoStatus: %s (it takes fcgi://host[:9000][/status] or "
+                            "unix:/path)", wrong);
     }
-    c->status_url = url;
     c->set |= SET_STATUS;
     return NULL;
 }

@@ -15,9 +15,11 @@
 #include "apr_tables.h"
 
 #include "mod_demo/demo_balance.h"
+#include "mod_demo/demo_endpoint.h"
 #include "mod_demo/demo_health.h"
 
-extern module AP_MODULE_DECLARE_DATA demo_module;
+/* The one symbol that httpd looks for; all others are hidden. */
+extern module AP_MODULE_DECLARE_DATA demo_module __attribute__((visibility("default")));
 
 #define DEMO_HANDLER_FCGI    "demo-fcgi"
 #define DEMO_HANDLER_HEALTH  "demo-health"
@@ -42,8 +44,7 @@ typedef struct {
 typedef struct {
     demo_cluster *cluster;   /* NULL after demo_config_finish(): this server has no backend */
     int has_primary;         /* bool: DemoBackend was given, not only DemoBackupBackend */
-    const char *status_url;  /* DemoStatus, "fcgi://host:port/path" as written; NULL: the
-                              * backends' own, path "/status" */
+    const demo_endpoint *status; /* DemoStatus; NULL: the backends' own, path "/status" */
     demo_pool_conf pool;
     demo_health_conf health;
     int queue_max;           /* DemoQueue */

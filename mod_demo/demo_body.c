@@ -1,0 +1,181 @@
+#include "mod_demo/demo_body.h"
+
+#include "apr_strings.h"
+#include "http_log.h"
+#include "http_protocol.h"
+#include "util_filter.h"
+
+APLOG_USE_MODULE(demo);
+
+#define PIECE 65536
+
+/* The length that the client stated, or -1. */
+static apr_off_t length_stated(const request_rec *r)
+{
+    const char *text = apr_table_get(r->headers_in, "Content-Length");
+    apr_off_t len;
+
+    return text != NULL && ap_parse_strict_length(&len, text) ? len : -1;
+}
+
+static bool announced(const request_rec *r, apr_off_t stated)
+{
+    /* A sub-request has the headers of its main request, not its body. */
+    if (r->main != NULL) {
+        return false;
+    }
+    return stated > 0 || apr_table_get(r->headers_in, "Transfer-Encoding") != NULL
+           || (r->proto_num >= HTTP_VERSION(2, 0) && stated < 0);
+}
+
+/* One brigade from the client to the spool; *eos at the end. */
+static apr_status_t spool_brigade(demo_spool *spool, apr_bucket_brigade *bb, bool *eos)
+{
+    for (apr_bucket *b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb);
+         b = APR_BUCKET_NEXT(b)) {
+        const char *data;
+        apr_size_t len;
+        apr_status_t rv;
+        if (APR_BUCKET_IS_EOS(b)) {
+            *eos = true;
+            return APR_SUCCESS;
+        }
+        if (APR_BUCKET_IS_METADATA(b)) {
+            continue;
+        }
+        rv = apr_bucket_read(b, &data, &len, APR_BLOCK_READ);
+        if (rv == APR_SUCCESS) {
+            rv = demo_spool_write(spool, data, len);
+        }
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+    }
+    return APR_SUCCESS;
+}
+
+static int spool_failed(demo_exchange *x, apr_status_t rv)
+{
+    request_rec *r = x->r;
+
+    if (rv == APR_ENOSPC && demo_spool_len(&x->request.body) >= x->dir->spool.memory) {
+        demo_fail(x, DEMO_PHASE_SPOOL, HTTP_REQUEST_ENTITY_TOO_LARGE, rv,
+                  "the request body exceeds DemoSpool max=, or the disk is full");
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "DM1030: the request body exceeds DemoSpool "
+                      "max=%" APR_OFF_T_FMT " bytes, or the folder of temporary files is full",
+                      x->dir->spool.max);
+        return HTTP_REQUEST_ENTITY_TOO_LARGE;
+    }
+    demo_fail(x, DEMO_PHASE_SPOOL, HTTP_INTERNAL_SERVER_ERROR, rv,
+              "the request body can not be stored");
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "DM1031: the request body can not be stored in a "
+                  "temporary file (the environment variable TMPDIR says where)");
+    return HTTP_INTERNAL_SERVER_ERROR;
+}
+
+static int client_failed(demo_exchange *x, apr_status_t rv)
+{
+    int status = ap_map_http_request_error(rv, HTTP_BAD_REQUEST);
+
+    demo_fail(x, DEMO_PHASE_CLIENT, status, rv, "the request body did not arrive whole");
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, rv, x->r, "DM1032: the client's request body did not "
+                  "arrive whole");
+    return status;
+}
+
+static int receive_all(demo_exchange *x)
+{
+    request_rec *r = x->r;
+    demo_spool *spool = &x->request.body;
+    apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    bool eos = false;
+
+    while (!eos) {
+        apr_status_t rv = ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, APR_BLOCK_READ,
+                                         PIECE);
+        if (rv != APR_SUCCESS) {
+            return client_failed(x, rv);
+        }
+        rv = spool_brigade(spool, bb, &eos);
+        apr_brigade_cleanup(bb);
+        if (rv != APR_SUCCESS) {
+            return spool_failed(x, rv);
+        }
+    }
+    apr_brigade_destroy(bb);
+    x->request.stated_len = demo_spool_len(spool);
+    return OK;
+}
+
+int demo_body_receive(demo_exchange *x)
+{
+    request_rec *r = x->r;
+    apr_off_t stated = length_stated(r);
+    demo_request *request = &x->request;
+
+    request->stated_len = stated == 0 ? 0 : -1;
+    demo_spool_init(&request->body, &x->dir->spool, DEMO_DIR_REQUEST, r->pool);
+    request->has_body = announced(r, stated);
+    if (!request->has_body) {
+        return OK;
+    }
+    if (!x->dir->request_buffering && stated > 0) {
+        request->streamed = true;
+        request->stated_len = stated;
+        return OK;
+    }
+    if (stated > x->dir->spool.memory && stated - x->dir->spool.memory > x->dir->spool.max) {
+        return spool_failed(x, APR_ENOSPC); /* known before a byte of it is read */
+    }
+    demo_spool_expect(&request->body, stated);
+    return receive_all(x);
+}
+
+/* Copies what fits out of the brigade and deletes it there. */
+static apr_status_t brigade_take(apr_bucket_brigade *bb, char *buf, apr_size_t cap,
+                                 apr_size_t *len, bool *eos)
+{
+    while (!APR_BRIGADE_EMPTY(bb) && *len < cap) {
+        apr_bucket *b = APR_BRIGADE_FIRST(bb);
+        const char *data;
+        apr_size_t n;
+        apr_status_t rv;
+        if (APR_BUCKET_IS_EOS(b)) {
+            *eos = true;
+            break;
+        }
+        if (!APR_BUCKET_IS_METADATA(b)) {
+            rv = apr_bucket_read(b, &data, &n, APR_BLOCK_READ);
+            if (rv != APR_SUCCESS) {
+                return rv;
+            }
+            if (n > cap - *len) {
+                n = cap - *len;
+                apr_bucket_split(b, n);
+            }
+            memcpy(buf + *len, data, n);
+            *len += n;
+        }
+        apr_bucket_delete(b);
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t demo_body_next(demo_exchange *x, char *buf, apr_size_t cap, apr_size_t *len,
+                            bool block)
+{
+    request_rec *r = x->r;
+    apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    bool eos = false;
+    apr_status_t rv = ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES,
+                                     block ? APR_BLOCK_READ : APR_NONBLOCK_READ, (apr_off_t)cap);
+    *len = 0;
+    if (rv == APR_SUCCESS) {
+        rv = brigade_take(bb, buf, cap, len, &eos);
+    }
+    apr_brigade_destroy(bb);
+    if (rv != APR_SUCCESS || *len > 0) {
+        return rv;
+    }
+    return eos ? APR_EOF : APR_EAGAIN;
+}

@@ -1,0 +1,25 @@
+/*
+ * demo_body.h -- the request body, from the client.
+ *
+ * DemoRequestBuffering on: all of it is received before a backend is occupied,
+ * so that a slow upload holds no PHP worker, and a body without a length
+ * (chunked, HTTP/2) has one when PHP gets it.  off: it is read while it is
+ * sent, where the client stated its length.
+ */
+#ifndef DEMO_BODY_H
+#define DEMO_BODY_H
+
+#include "mod_demo/demo_exchange.h"
+
+/* Looks at the headers, and with buffering receives the body.  Afterwards
+ * request.has_body, .streamed and .stated_len are set.  OK, or a status: 413
+ * above DemoSpool max=, 400 or 408 for what the client did, 500 for the disk. */
+int demo_body_receive(demo_exchange *x);
+
+/* The next piece of a streamed body.  APR_SUCCESS and *len > 0; APR_EOF at the
+ * end; APR_EAGAIN when nothing is there yet (never with block); else the error
+ * of the client's side. */
+apr_status_t demo_body_next(demo_exchange *x, char *buf, apr_size_t cap, apr_size_t *len,
+                            bool block);
+
+#endif /* DEMO_BODY_H */

@@ -1,0 +1,137 @@
+#include "mod_demo/demo_spool.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "apr_portable.h"
+#include "apr_strings.h"
+
+void demo_spool_init(demo_spool *spool, const demo_spool_conf *conf,
+                     enum demo_direction direction, apr_pool_t *pool)
+{
+    *spool = (demo_spool){ .pool = pool, .conf = conf, .direction = direction };
+}
+
+static void memory_reserve(demo_spool *spool, apr_size_t need)
+{
+    apr_size_t cap = spool->memory_cap ? spool->memory_cap : 4096;
+    char *grown;
+
+    if (need <= spool->memory_cap) {
+        return;
+    }
+    while (cap < need) {
+        cap *= 2;
+    }
+    if ((apr_off_t)cap > spool->conf->memory) {
+        cap = (apr_size_t)spool->conf->memory;
+    }
+    grown = apr_palloc(spool->pool, cap);
+    if (spool->memory_len > 0) {
+        memcpy(grown, spool->memory, spool->memory_len);
+    }
+    spool->memory = grown;
+    spool->memory_cap = cap;
+}
+
+void demo_spool_expect(demo_spool *spool, apr_off_t len)
+{
+    /* A body that will go to the file anyway takes no more memory than it must. */
+    if (len > 0 && len <= spool->conf->memory) {
+        memory_reserve(spool, (apr_size_t)len);
+    }
+}
+
+static apr_status_t file_open(demo_spool *spool)
+{
+    const char *dir;
+    char *name;
+    apr_status_t rv = apr_temp_dir_get(&dir, spool->pool);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    name = apr_pstrcat(spool->pool, dir, "/mod_demo.XXXXXX", NULL);
+    rv = apr_file_mktemp(&spool->file, name, APR_FOPEN_CREATE | APR_FOPEN_READ | APR_FOPEN_WRITE
+                         | APR_FOPEN_EXCL | APR_FOPEN_BINARY, spool->pool);
+    if (rv != APR_SUCCESS) {
+        spool->file = NULL;
+        return rv;
+    }
+    apr_file_remove(name, spool->pool);
+    demo_metrics_spool_file(spool->direction);
+    return APR_SUCCESS;
+}
+
+apr_status_t demo_spool_write_file(demo_spool *spool, const char *data, apr_size_t len)
+{
+    apr_status_t rv;
+
+    if ((apr_off_t)len > spool->conf->max - spool->file_len) {
+        return APR_ENOSPC;
+    }
+    if (spool->file == NULL && (rv = file_open(spool)) != APR_SUCCESS) {
+        return rv;
+    }
+    rv = apr_file_write_full(spool->file, data, len, NULL);
+    if (rv == APR_SUCCESS) {
+        spool->file_len += (apr_off_t)len;
+        demo_metrics_spool_bytes(spool->direction, len);
+    }
+    return rv;
+}
+
+apr_status_t demo_spool_write(demo_spool *spool, const char *data, apr_size_t len)
+{
+    if (spool->file == NULL) {
+        apr_size_t room = (apr_size_t)spool->conf->memory - spool->memory_len;
+        apr_size_t part = len < room ? len : room;
+        if (part > 0) {
+            memory_reserve(spool, spool->memory_len + part);
+            memcpy(spool->memory + spool->memory_len, data, part);
+            spool->memory_len += part;
+            data += part;
+            len -= part;
+        }
+    }
+    return len == 0 ? APR_SUCCESS : demo_spool_write_file(spool, data, len);
+}
+
+apr_off_t demo_spool_len(const demo_spool *spool)
+{
+    return (apr_off_t)spool->memory_len + spool->file_len;
+}
+
+apr_status_t demo_spool_read(const demo_spool *spool, apr_off_t offset, char *out, apr_size_t len)
+{
+    apr_os_file_t fd;
+
+    if (offset < (apr_off_t)spool->memory_len) {
+        apr_size_t part = spool->memory_len - (apr_size_t)offset;
+        if (part > len) {
+            part = len;
+        }
+        memcpy(out, spool->memory + offset, part);
+        out += part;
+        len -= part;
+        offset += (apr_off_t)part;
+    }
+    if (len == 0) {
+        return APR_SUCCESS;
+    }
+    apr_os_file_get(&fd, spool->file);
+    offset -= (apr_off_t)spool->memory_len;
+    while (len > 0) {
+        ssize_t n = pread(fd, out, len, offset);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return n < 0 ? errno : APR_EOF;
+        }
+        out += n;
+        len -= (apr_size_t)n;
+        offset += n;
+    }
+    return APR_SUCCESS;
+}
