@@ -236,7 +236,7 @@ void prom_histogram_write(prom_writer *w, const prom_label *labels, size_t n,
         format_double(bound, i < h->n ? h->bounds[i] : HUGE_VAL);
         /* A bound is a label, so its spelling counts: OpenMetrics' is "1.0", not "1". */
         if (w->format == PROM_OPENMETRICS && strpbrk(bound, ".eI") == NULL) {
-            (void)strcat(bound, ".0");
+            memcpy(bound + strlen(bound), ".0", sizeof(".0"));
         }
         (void)snprintf(number, sizeof(number), "%" PRIu64, cumulative);
         sample(w, "_bucket", labels, n, bound, number);

@@ -93,7 +93,7 @@ static const char *skip_quoted(const char *s, char *out)
         if (*s == '\\') {
             s++;
             FUZZ_CHECK(*s == '\\' || *s == '"' || *s == 'n');
-            *out++ = *s == 'n' ? '\n' : *s;
+            *out++ = (char)(*s == 'n' ? '\n' : *s);
             s++;
         }
         else {
@@ -198,7 +198,7 @@ static void write_page(page *p, enum prom_format format, const char *help,
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const size_t fixed = sizeof(double) + sizeof(uint64_t);
-    const char *texts[4];
+    const char *texts[4] = { NULL };
     char *copy;
 
     if (size < fixed) {

@@ -383,70 +383,70 @@ static void histogram_bounds(void **state)
 
 /* --- negotiation ------------------------------------------------------------- */
 
+static const struct {
+    const char *accept;
+    enum prom_format format;
+} accepts[] = {
+    { NULL, PROM_TEXT },
+    { "", PROM_TEXT },
+    { "*/*", PROM_TEXT },
+    { "text/plain", PROM_TEXT },
+    { "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", PROM_TEXT },
+    { "application/openmetrics-text", PROM_OPENMETRICS },
+    { "APPLICATION/OpenMetrics-Text", PROM_OPENMETRICS },
+    { "application/openmetrics-text; version=1.0.0; charset=utf-8", PROM_OPENMETRICS },
+    { "application/openmetrics-text;version=1.0.0", PROM_OPENMETRICS },
+    { " \tapplication/openmetrics-text\t;q=1", PROM_OPENMETRICS },
+    { "application/openmetrics-text2", PROM_TEXT },
+    { "application/openmetrics", PROM_TEXT },
+    { "xapplication/openmetrics-text", PROM_TEXT },
+    { "application/openmetrics-text;q=0", PROM_TEXT },
+    { "application/openmetrics-text;q=0.000", PROM_TEXT },
+    { "application/openmetrics-text;q=0.001", PROM_OPENMETRICS },
+    { "application/openmetrics-text;Q=0", PROM_TEXT },
+    { "application/openmetrics-text; q=0", PROM_TEXT },
+    { "text/plain, application/openmetrics-text", PROM_OPENMETRICS },
+    { "text/plain;q=0.5, application/openmetrics-text;q=0.4", PROM_TEXT },
+    { "text/plain;q=0.4, application/openmetrics-text;q=0.5", PROM_OPENMETRICS },
+    { "text/plain;q=0.5, application/openmetrics-text;q=0.5", PROM_OPENMETRICS },
+    { "text/plain;q=0.999,application/openmetrics-text;q=0.998", PROM_TEXT },
+    { "application/openmetrics-text;q=0.5,*/*", PROM_TEXT },
+    { "application/openmetrics-text;q=0.5,text/*;q=0.6", PROM_TEXT },
+    { "application/openmetrics-text;q=0.5,*/*;q=0.1", PROM_OPENMETRICS },
+    /* what names the type decides, not what covers it */
+    { "application/openmetrics-text;q=0.5,text/plain;q=0.1,*/*", PROM_OPENMETRICS },
+    { "*/*,text/plain;q=0.1,application/openmetrics-text;q=0.5", PROM_OPENMETRICS },
+    { "application/openmetrics-text;q=0.5,text/*;q=0.1,*/*", PROM_OPENMETRICS },
+    { "application/openmetrics-text;q=0.3,application/openmetrics-text;version=0.0.1;q=0.8,"
+      "text/plain;q=0.5", PROM_OPENMETRICS },
+    /* Prometheus 2 and 3 */
+    { "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;"
+      "q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", PROM_OPENMETRICS },
+    { "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+      "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;"
+      "escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2", PROM_OPENMETRICS },
+    { "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding="
+      "delimited;q=0.7,text/plain;version=0.0.4;q=0.3", PROM_TEXT },
+    /* odd ones are no reason to fail */
+    { ",,,", PROM_TEXT },
+    { ", application/openmetrics-text ,", PROM_OPENMETRICS },
+    { "application/openmetrics-text;q=", PROM_OPENMETRICS },
+    { "application/openmetrics-text;q=99999999999999999999", PROM_OPENMETRICS },
+    { "application/openmetrics-text;q=0.00000000000000000001", PROM_TEXT },
+    { "application/openmetrics-text;seq=0", PROM_OPENMETRICS },
+    { "\xff\x01,application/openmetrics-text", PROM_OPENMETRICS },
+};
+
 static void negotiation(void **state)
 {
-    static const struct {
-        const char *accept;
-        enum prom_format format;
-    } cases[] = {
-        { NULL, PROM_TEXT },
-        { "", PROM_TEXT },
-        { "*/*", PROM_TEXT },
-        { "text/plain", PROM_TEXT },
-        { "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", PROM_TEXT },
-        { "application/openmetrics-text", PROM_OPENMETRICS },
-        { "APPLICATION/OpenMetrics-Text", PROM_OPENMETRICS },
-        { "application/openmetrics-text; version=1.0.0; charset=utf-8", PROM_OPENMETRICS },
-        { "application/openmetrics-text;version=1.0.0", PROM_OPENMETRICS },
-        { " \tapplication/openmetrics-text\t;q=1", PROM_OPENMETRICS },
-        { "application/openmetrics-text2", PROM_TEXT },
-        { "application/openmetrics", PROM_TEXT },
-        { "xapplication/openmetrics-text", PROM_TEXT },
-        { "application/openmetrics-text;q=0", PROM_TEXT },
-        { "application/openmetrics-text;q=0.000", PROM_TEXT },
-        { "application/openmetrics-text;q=0.001", PROM_OPENMETRICS },
-        { "application/openmetrics-text;Q=0", PROM_TEXT },
-        { "application/openmetrics-text; q=0", PROM_TEXT },
-        { "text/plain, application/openmetrics-text", PROM_OPENMETRICS },
-        { "text/plain;q=0.5, application/openmetrics-text;q=0.4", PROM_TEXT },
-        { "text/plain;q=0.4, application/openmetrics-text;q=0.5", PROM_OPENMETRICS },
-        { "text/plain;q=0.5, application/openmetrics-text;q=0.5", PROM_OPENMETRICS },
-        { "text/plain;q=0.999,application/openmetrics-text;q=0.998", PROM_TEXT },
-        { "application/openmetrics-text;q=0.5,*/*", PROM_TEXT },
-        { "application/openmetrics-text;q=0.5,text/*;q=0.6", PROM_TEXT },
-        { "application/openmetrics-text;q=0.5,*/*;q=0.1", PROM_OPENMETRICS },
-        /* what names the type decides, not what covers it */
-        { "application/openmetrics-text;q=0.5,text/plain;q=0.1,*/*", PROM_OPENMETRICS },
-        { "*/*,text/plain;q=0.1,application/openmetrics-text;q=0.5", PROM_OPENMETRICS },
-        { "application/openmetrics-text;q=0.5,text/*;q=0.1,*/*", PROM_OPENMETRICS },
-        { "application/openmetrics-text;q=0.3,application/openmetrics-text;version=0.0.1;q=0.8,"
-          "text/plain;q=0.5", PROM_OPENMETRICS },
-        /* Prometheus 2 and 3 */
-        { "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;"
-          "q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", PROM_OPENMETRICS },
-        { "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
-          "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;"
-          "escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2", PROM_OPENMETRICS },
-        { "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding="
-          "delimited;q=0.7,text/plain;version=0.0.4;q=0.3", PROM_TEXT },
-        /* odd ones are no reason to fail */
-        { ",,,", PROM_TEXT },
-        { ", application/openmetrics-text ,", PROM_OPENMETRICS },
-        { "application/openmetrics-text;q=", PROM_OPENMETRICS },
-        { "application/openmetrics-text;q=99999999999999999999", PROM_OPENMETRICS },
-        { "application/openmetrics-text;q=0.00000000000000000001", PROM_TEXT },
-        { "application/openmetrics-text;seq=0", PROM_OPENMETRICS },
-        { "\xff\x01,application/openmetrics-text", PROM_OPENMETRICS },
-    };
-
-    for (size_t i = 0; i < COUNT(cases); i++) {
-        const char *a = cases[i].accept;
+    for (size_t i = 0; i < COUNT(accepts); i++) {
+        const char *a = accepts[i].accept;
         char *copy = (char *)tight(a, a != NULL ? strlen(a) + 1 : 0);
         enum prom_format got = prom_negotiate(a != NULL ? copy : NULL);
-        if (got != cases[i].format) {
+        if (got != accepts[i].format) {
             print_error("Accept: %s\n", a);
         }
-        assert_int_equal(got, cases[i].format);
+        assert_int_equal(got, accepts[i].format);
         tight_free(copy);
     }
 }
