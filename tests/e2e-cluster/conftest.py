@@ -1,0 +1,81 @@
+"""One cluster, one release, for all cases. scripts/e2e starts them; on their own they are skipped."""
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import cluster  # noqa: E402
+
+if not os.environ.get("E2E_OUT"):
+    collect_ignore_glob = ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def out() -> Path:
+    folder = Path(os.environ["E2E_OUT"])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def table(out):
+    return cluster.Table(out)
+
+
+@pytest.fixture(scope="session")
+def seconds() -> float:
+    return float(os.environ.get("E2E_SECONDS", "60"))
+
+
+@pytest.fixture
+def writing(out, table, seconds, request):
+    """writing(case) starts the writers and gives an object whose finish() checks and records what they saw."""
+    started = []
+
+    class Case(cluster.Writers):
+        def finish(self, failed: int | None = 0, gap_ms: float | None = None, note: str = "") -> cluster.Row:
+            """failed: the most failed requests that are all right, None: any number; gap_ms: the longest gap allowed."""
+            self.run_until(seconds)
+            row = self.stop()
+            started.remove(self)
+            row.note = note
+            wrong = []
+            if row.lost or row.duplicated:
+                wrong.append(f"{row.lost} acknowledged writes lost, {row.duplicated} executed twice")
+            if failed is not None and row.failed > failed:
+                wrong.append(f"{row.failed} failed requests: {row.errors}")
+            if gap_ms is not None and row.gap_ms > gap_ms:
+                wrong.append(f"a gap of {row.gap_ms:g} ms between two acknowledged writes, {gap_ms:g} allowed")
+            if row.acknowledged < 10:
+                wrong.append(f"only {row.acknowledged} writes were acknowledged")
+            row.ok = not wrong
+            table.add(row)
+            assert not wrong, f"{row.case}: " + "; ".join(wrong)
+            return row
+
+    def start(case: str) -> Case:
+        started.append(Case(case, out, float(os.environ.get("E2E_RATE", "160"))))
+        return started[-1]
+    yield start
+    for case in started:
+        row = case.stop()
+        row.ok, row.note = False, "the case itself failed"
+        table.add(row)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for args in (("get", "pods", "-o", "wide"), ("get", "events", "--sort-by=.lastTimestamp"),
+                     ("get", "lease", "php-fpm", "-o", "yaml"),
+                     ("logs", "-l", "app.kubernetes.io/name=php-fpm", "-c", "fcgi-sidecar", "--tail=60", "--prefix"),
+                     ("logs", "-l", "app.kubernetes.io/name=php-fpm", "-c", "php-fpm", "--tail=20", "--prefix"),
+                     ("logs", "-l", "app.kubernetes.io/name=httpd-server", "--tail=40", "--prefix")):
+            said = cluster.kubectl(*args, check=False)
+            report.sections.append((f"kubectl {' '.join(args)}", "\n".join(said.splitlines()[-120:])))
