@@ -83,3 +83,8 @@ priorityClassName: {{ . }}
 {{ include "mod-demo.php" . }}-handover
 {{- end -}}
 {{- end }}
+
+{{/* How long a terminating pod looks for a successor: the grace period without what ending takes. */}}
+{{- define "mod-demo.handoffSeconds" -}}
+{{ sub .Values.phpFpm.terminationGracePeriodSeconds (add .Values.phpFpm.lingerSeconds 40) | max 10 }}
+{{- end }}
