@@ -219,6 +219,8 @@ class Stack:
 
     def start_httpd(self, instance: "Instance") -> None:
         conf = self.write_httpd_conf(instance)
+        # A killed httpd leaves its file, and where nobody reaps it its process id stays taken, too.
+        (self.root / "httpd" / "httpd.pid").unlink(missing_ok=True)
         program, _ = find_httpd()
         as_user = None if self.port < 1024 else self.user
         self.state["httpd"] = proc = launch([program, "-f", conf, "-DFOREGROUND"], self.folder("httpd") / "stdout.log",
