@@ -1,6 +1,7 @@
 #include "mod_demo/demo_backend.h"
 
 #include "mod_demo/demo_directives.h"
+#include "mod_demo/demo_status.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>
@@ -416,12 +417,40 @@ static apr_status_t cluster_publish(demo_cluster *c, server_rec *s)
     return APR_SUCCESS;
 }
 
+static apr_status_t status_publish(server_rec *s)
+{
+    const demo_server_conf *conf = demo_server_conf_get(s);
+    const demo_endpoint *e = conf->status;
+
+    if (e == NULL || conf->cluster == NULL) {
+        return APR_SUCCESS;
+    }
+    conf->cluster->status = backend_get(e, NULL, s);
+    conf->cluster->status_path = e->path != NULL ? e->path : DEMO_STATUS_PATH;
+    if (conf->cluster->status == NULL) {
+        ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s,
+                     "DM0205: DemoStatus %s: more than %d different backends", e->url,
+                     DEMO_BACKENDS_MAX);
+        return APR_ENOSPC;
+    }
+    return APR_SUCCESS;
+}
+
 apr_status_t demo_balance_publish(server_rec *s)
 {
+    server_rec *main_server = s;
+
     demo_backend_count = 0;
     for (int i = 0; i < configuration.clusters->nelts; i++) {
         demo_cluster *c = APR_ARRAY_IDX(configuration.clusters, i, demo_cluster *);
         apr_status_t rv = cluster_publish(c, cluster_server(c, s));
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+    }
+    /* Afterwards, so that an address that is also a backend's is checked as such. */
+    for (s = main_server; s != NULL; s = s->next) {
+        apr_status_t rv = status_publish(s);
         if (rv != APR_SUCCESS) {
             return rv;
         }

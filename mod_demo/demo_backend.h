@@ -14,7 +14,7 @@
 
 typedef struct {
     const demo_endpoint    *endpoint;
-    const demo_health_conf *health;
+    const demo_health_conf *health;      /* NULL: not checked, a status page's address only */
     server_rec             *server;      /* that uses it first; for logs */
     const char             *script_root; /* document root as php-fpm sees it */
     uint32_t                index;       /* in demo_seg->backends */
@@ -30,6 +30,8 @@ struct demo_cluster {
     /* after demo_balance_publish() */
     unsigned                n_backends, n_backups;
     const demo_backend    **backends; /* n_backends, then n_backups */
+    const demo_backend     *status;      /* of DemoStatus, or NULL: the backends' own */
+    const char             *status_path;
 };
 
 /* Whether the place in shared memory is still this backend's. */

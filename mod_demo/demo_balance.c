@@ -356,7 +356,6 @@ int demo_queue_enter(unsigned max)
     }
     if (demo_server_gauge_add(DEMO_SG_QUEUED, 1) > (int64_t)max) {
         (void)demo_server_gauge_add(DEMO_SG_QUEUED, -1);
-        demo_metrics_count(DEMO_C_QUEUE_REJECTED, 1);
         return 0;
     }
     return 1;

@@ -16,7 +16,6 @@
 
 #include "lib/fcgiw_stream.h"
 
-#define DEMO_FETCH_BODY_MAX    (256 * 1024) /* a full status page of 500 workers */
 #define DEMO_FETCH_PARAMS_MAX  2048
 #define DEMO_FETCH_TEXT_MAX    160
 

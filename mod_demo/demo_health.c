@@ -222,7 +222,7 @@ int64_t demo_health_tick(server_rec *s, int64_t now, struct pollfd *fds, int *n)
 
     (void)s;
     for (unsigned i = 0; i < demo_backend_count; i++) {
-        if (demo_backend_current(&demo_backends[i])) {
+        if (demo_backends[i].health != NULL && demo_backend_current(&demo_backends[i])) {
             int64_t due = backend_tick(&demo_backends[i], now);
             next = due < next ? due : next;
         }

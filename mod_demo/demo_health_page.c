@@ -105,7 +105,10 @@ static void collect_backends(report *rep, server_rec *s)
     unsigned n = own != NULL ? own->n_backends + own->n_backups : demo_backend_count;
 
     for (unsigned i = 0; i < n; i++) {
-        backend_findings(rep, own != NULL ? own->backends[i] : &demo_backends[i]);
+        const demo_backend *b = own != NULL ? own->backends[i] : &demo_backends[i];
+        if (b->health != NULL) {
+            backend_findings(rep, b);
+        }
     }
 }
 

@@ -115,6 +115,19 @@ void demo_metrics_count(enum demo_counter id, uint64_t n)
     }
 }
 
+int demo_metrics_log(request_rec *r)
+{
+    while (r->next != NULL) {
+        r = r->next; /* after an internal redirect the last one has sent the answer */
+    }
+    if (demo_seg != NULL) {
+        demo_shm_shard *s = shard();
+        add(&s->counter[DEMO_C_ACCESSES], 1);
+        add(&s->counter[DEMO_C_SENT_BYTES], r->bytes_sent > 0 ? (uint64_t)r->bytes_sent : 0);
+    }
+    return OK;
+}
+
 void demo_metrics_retry(enum demo_phase failed)
 {
     label_add(DEMO_L_RETRIES, failed, 1);

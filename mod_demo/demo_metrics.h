@@ -43,6 +43,8 @@ extern const char *const demo_conn_names[DEMO_CONN_COUNT];
 enum demo_counter {
 #define DEMO_COUNTER(id, name, unit, help) DEMO_C_##id,
 #include "demo_metrics.def"
+    DEMO_C_ACCESSES,   /* requests of all handlers: apache_accesses_total */
+    DEMO_C_SENT_BYTES, /* of their answers: apache_sent_kilobytes_total */
     DEMO_C_COUNT
 };
 
@@ -71,6 +73,9 @@ void demo_metrics_retry(enum demo_phase failed);
 void demo_metrics_connection(enum demo_conn_kind kind);
 void demo_metrics_spool_file(enum demo_direction direction);
 void demo_metrics_spool_bytes(enum demo_direction direction, uint64_t n);
+
+/* Counts a request of whatever handler.  Hook log_transaction; OK. */
+int demo_metrics_log(request_rec *r);
 
 /* The handler of demo-metrics: GET and HEAD, else 405.  DECLINED when the
  * handler's name is another. */

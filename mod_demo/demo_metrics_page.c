@@ -3,6 +3,8 @@
 
 #include "ap_mpm.h"
 #include "apr_strings.h"
+#include "http_core.h"
+#include "http_main.h"
 #include "http_protocol.h"
 #include "http_request.h"
 
@@ -11,6 +13,8 @@
 #include "mod_demo/demo_counters.h"
 #include "mod_demo/demo_directives.h"
 #include "mod_demo/demo_metrics.h"
+#include "mod_demo/demo_scoreboard.h"
+#include "mod_demo/demo_status.h"
 
 #ifndef DEMO_VERSION
 #error "DEMO_VERSION comes from the build"
@@ -92,7 +96,7 @@ static void each_address(prom_writer *w, address_writer write)
     for (unsigned i = 0; i < demo_backend_count; i++) {
         const demo_backend *b = &demo_backends[i];
         uint16_t slots[DEMO_PER_BACKEND_MAX];
-        unsigned n = demo_backend_slots(b, slots);
+        unsigned n = b->health != NULL ? demo_backend_slots(b, slots) : 0;
         for (unsigned k = 0; k < n; k++) {
             char text[DEMO_TARGET_NAME_MAX];
             demo_address address;
@@ -272,6 +276,8 @@ int demo_metrics_handler(request_rec *r)
     apr_table_mergen(r->headers_out, "Vary", "Accept");
     prom_init(&w, format, sink, r);
     write_own(&w);
+    demo_scoreboard_write(&w);
+    demo_status_write(&w, ap_server_conf);
     if (prom_end(&w) != 0) {
         return AP_FILTER_ERROR;
     }

@@ -138,6 +138,7 @@ typedef struct {
     uint64_t         layout;     /* sizes, so that another build does not misread it */
     uint32_t         n_children;
     int64_t          start_wall; /* apr_time_t of its making */
+    int32_t          parent;     /* process that made it: httpd's own */
     _Atomic uint32_t epoch;      /* grows with each configuration read; from 1 */
     pthread_mutex_t  leader;     /* robust; held by the thread that checks and resolves */
     pthread_mutex_t  table;      /* robust; held while backends and addresses change */

@@ -82,6 +82,7 @@ static apr_status_t segment_make(demo_segment **out, apr_pool_t *p)
     seg->layout = layout_of();
     seg->n_children = (uint32_t)n;
     seg->start_wall = apr_time_now();
+    seg->parent = (int32_t)getpid();
     for (size_t i = 0; i < DEMO_ADDRESSES_MAX; i++) {
         atomic_store(&seg->addrs[i].backend, -1);
     }

@@ -25,10 +25,13 @@ mod_demo_mod_demo_la_SOURCES = \
 	%D%/demo_path.c %D%/demo_path.h \
 	%D%/demo_pool.c %D%/demo_pool.h \
 	%D%/demo_recv.c %D%/demo_recv.h \
+	%D%/demo_fpmqueue.c %D%/demo_fpmqueue.h \
 	%D%/demo_resolve.c %D%/demo_resolve.h \
+	%D%/demo_scoreboard.c %D%/demo_scoreboard.h \
 	%D%/demo_segment.h \
 	%D%/demo_send.c %D%/demo_send.h \
 	%D%/demo_shm.c %D%/demo_shm.h \
+	%D%/demo_status.c %D%/demo_status.h \
 	%D%/demo_spool.c %D%/demo_spool.h \
 	%D%/mod_demo.c
 mod_demo_mod_demo_la_CPPFLAGS = -DDEMO_VERSION='"$(PACKAGE_VERSION)"' $(AM_CPPFLAGS) $(HTTPD_CPPFLAGS) $(APR_CFLAGS) $(APU_CFLAGS)

@@ -2,6 +2,7 @@
 #include "httpd.h"
 #include "http_config.h"
 #include "http_core.h"
+#include "http_protocol.h"
 #include "http_request.h"
 #include "mpm_common.h"
 
@@ -57,6 +58,7 @@ static void hooks(apr_pool_t *p)
     ap_hook_handler(demo_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(demo_health_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(demo_metrics_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_log_transaction(demo_metrics_log, NULL, NULL, APR_HOOK_MIDDLE);
 }
 
 AP_DECLARE_MODULE(demo) = {
