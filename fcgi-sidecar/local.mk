@@ -3,12 +3,16 @@ noinst_LTLIBRARIES += fcgi-sidecar/libscrelay.la
 fcgi_sidecar_libscrelay_la_SOURCES = \
 	%D%/sc_address.c %D%/sc_address.h \
 	%D%/sc_buffer.c %D%/sc_buffer.h \
-	%D%/sc_client.c \
+	%D%/sc_client.c %D%/sc_client.h \
+	%D%/sc_client_input.c \
 	%D%/sc_dispatch.c \
 	%D%/sc_list.h \
+	%D%/sc_listen.c \
 	%D%/sc_loop.c %D%/sc_loop.h \
 	%D%/sc_relay.c %D%/sc_relay.h %D%/sc_relay_core.h \
+	%D%/sc_relay_stats.c \
 	%D%/sc_request.c %D%/sc_request.h \
+	%D%/sc_target.c \
 	%D%/sc_upstream.c %D%/sc_upstream.h
 fcgi_sidecar_libscrelay_la_CPPFLAGS = $(AM_CPPFLAGS) $(APR_CFLAGS)
 fcgi_sidecar_libscrelay_la_CFLAGS = $(AM_CFLAGS) -pthread

@@ -42,6 +42,14 @@ void sc_dispatch_enqueue(sc_client *c)
     sc_dispatch_wake(relay);
 }
 
+void sc_dispatch_requeue(sc_client *c)
+{
+    sc_list_prepend(&c->relay->queue, &c->queue_link);
+    c->relay->queue_len++;
+    start_wait(c);
+    sc_dispatch_wake(c->relay);
+}
+
 void sc_dispatch_remove(sc_client *c)
 {
     if (!sc_list_empty(&c->queue_link)) {

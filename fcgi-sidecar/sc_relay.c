@@ -2,22 +2,15 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "fcgi-sidecar/sc_relay_core.h"
 #include "fcgi-sidecar/sc_upstream.h"
 
-#define LISTEN_BACKLOG   4096
-#define ACCEPT_AT_ONCE   64
 #define LINGER           (2 * APR_USEC_PER_SEC)
 #define ACCEPT_PAUSE     (100 * APR_TIME_C(1000))
 #define RESERVED_FDS     64  /* of the limit, for the rest of the program */
@@ -36,56 +29,7 @@ typedef struct {
     bool                done;  /* guarded by lock */
 } sc_call;
 
-/* --- small things ---------------------------------------------------------------- */
-
-const char *sc_relay_mode_name(sc_relay_mode mode)
-{
-    switch (mode) {
-    case SC_RELAY_HELD:    return "held";
-    case SC_RELAY_LOCAL:   return "local";
-    case SC_RELAY_FORWARD: return "forward";
-    default:               return "unknown";
-    }
-}
-
-/* One writer, so no read-modify-write is needed. */
-void sc_count_add(sc_relay *relay, enum sc_count which, uint64_t n)
-{
-    uint64_t v = atomic_load_explicit(&relay->count[which], memory_order_relaxed);
-
-    atomic_store_explicit(&relay->count[which], v + n, memory_order_relaxed);
-}
-
-static void set(sc_relay *relay, enum sc_count which, uint64_t v)
-{
-    atomic_store_explicit(&relay->count[which], v, memory_order_relaxed);
-}
-
-static uint64_t get(const sc_relay *relay, enum sc_count which)
-{
-    return atomic_load_explicit(&relay->count[which], memory_order_relaxed);
-}
-
-void sc_relay_log(sc_relay *relay, sc_relay_log_level level, const char *id, const char *format, ...)
-{
-    char message[1024];
-    va_list ap;
-
-    if (relay->config.log == NULL) {
-        return;
-    }
-    va_start(ap, format);
-    vsnprintf(message, sizeof(message), format, ap);
-    va_end(ap);
-    relay->config.log(relay->config.context, level, id, message);
-}
-
-void sc_relay_tell(sc_relay *relay, sc_relay_event event)
-{
-    if (relay->config.on_event != NULL) {
-        relay->config.on_event(relay->config.context, event);
-    }
-}
+/* --- configuration ---------------------------------------------------------------------- */
 
 void sc_relay_config_init(sc_relay_config *config)
 {
@@ -106,130 +50,12 @@ void sc_relay_config_init(sc_relay_config *config)
     config->client_receive_timeout = 60 * APR_USEC_PER_SEC;
     config->client_send_timeout = 60 * APR_USEC_PER_SEC;
     config->upstream_connect_timeout = 5 * APR_USEC_PER_SEC;
-    config->upstream_idle_timeout = 10 * APR_USEC_PER_SEC;
+    config->upstream_idle_timeout = 2 * APR_USEC_PER_SEC;
     config->request_wait = APR_USEC_PER_SEC;
     config->params_max = 256 * 1024;
     config->request_buffer = 64 * 1024;
     config->response_buffer = 256 * 1024;
     config->mode = SC_RELAY_LOCAL;
-}
-
-/* --- listeners ---------------------------------------------------------------------- */
-
-static void accept_pause(sc_relay *relay)
-{
-    size_t i;
-
-    for (i = 0; i < relay->listener_count; i++) {
-        sc_loop_rewatch(&relay->loop, &relay->listeners[i].io, SC_LOOP_LEVEL);
-    }
-    sc_timer_start(&relay->loop, &relay->after_accept, &relay->accept_timer);
-}
-
-static void accept_resume(sc_timer *timer)
-{
-    sc_relay *relay = SC_OWNER(timer, sc_relay, accept_timer);
-    size_t i;
-
-    for (i = 0; i < relay->listener_count; i++) {
-        sc_loop_rewatch(&relay->loop, &relay->listeners[i].io, SC_LOOP_READ | SC_LOOP_LEVEL);
-    }
-}
-
-static void listener_ready(sc_io *io, uint32_t events)
-{
-    sc_listener *l = SC_OWNER(io, sc_listener, io);
-    sc_relay *relay = l->relay;
-    int i, fd;
-
-    for (i = 0; i < ACCEPT_AT_ONCE; i++) {
-        if (relay->client_count >= relay->config.max_clients) {
-            accept_pause(relay);
-            return;
-        }
-        fd = accept4(io->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0) {
-            sc_client_accept(relay, fd);
-        }
-        else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            sc_relay_log(relay, SC_RELAY_LOG_ERROR, "SC0331", "listen %s: accept: %s; new clients wait",
-                         l->address.text, strerror(errno));
-            accept_pause(relay);
-            return;
-        }
-        else if (errno != EINTR && errno != ECONNABORTED) {
-            return;
-        }
-    }
-}
-
-/* A socket file that nobody listens on is left over from a crash. */
-static void remove_stale(const sc_address *a)
-{
-    const struct sockaddr_un *sun = (const struct sockaddr_un *)&a->sa;
-    struct stat st;
-    int fd;
-
-    if (stat(sun->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode)) {
-        return;
-    }
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0) {
-        if (connect(fd, (const struct sockaddr *)&a->sa, a->len) < 0 && errno == ECONNREFUSED) {
-            unlink(sun->sun_path);
-        }
-        close(fd);
-    }
-}
-
-static apr_status_t listener_open(sc_relay *relay, const char *text, char *error, size_t error_size)
-{
-    sc_listener *l = &relay->listeners[relay->listener_count];
-    const int one = 1;
-    apr_status_t rv;
-
-    rv = sc_address_parse(&l->address, text, true, error, error_size);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    if (l->address.is_unix) {
-        remove_stale(&l->address);
-    }
-    l->relay = relay;
-    l->io.ready = listener_ready;
-    l->io.release = NULL;
-    l->io.fd = socket(l->address.sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (l->io.fd >= 0) {
-        relay->listener_count++; /* closed with the others from here on */
-        setsockopt(l->io.fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    }
-    if (l->io.fd < 0 || bind(l->io.fd, (struct sockaddr *)&l->address.sa, l->address.len) < 0
-        || listen(l->io.fd, LISTEN_BACKLOG) < 0) {
-        rv = errno;
-        snprintf(error, error_size, "listen %.180s: %s", text, strerror(rv));
-        return rv;
-    }
-    return APR_SUCCESS;
-}
-
-unsigned short sc_relay_port(const sc_relay *relay)
-{
-    struct sockaddr_storage sa;
-    socklen_t len;
-    size_t i;
-
-    for (i = 0; i < relay->listener_count; i++) {
-        len = sizeof(sa);
-        if (getsockname(relay->listeners[i].io.fd, (struct sockaddr *)&sa, &len) == 0) {
-            if (sa.ss_family == AF_INET) {
-                return ntohs(((struct sockaddr_in *)&sa)->sin_port);
-            }
-            if (sa.ss_family == AF_INET6) {
-                return ntohs(((struct sockaddr_in6 *)&sa)->sin6_port);
-            }
-        }
-    }
-    return 0;
 }
 
 /* --- life ------------------------------------------------------------------------------ */
@@ -304,7 +130,7 @@ static void init_timers(sc_relay *relay)
     sc_timer_class_init(loop, &relay->after_connect, c->upstream_connect_timeout);
     sc_timer_class_init(loop, &relay->after_upstream_idle, c->upstream_idle_timeout);
     sc_timer_class_init(loop, &relay->after_accept, ACCEPT_PAUSE);
-    sc_timer_init(&relay->accept_timer, accept_resume);
+    sc_timer_init(&relay->accept_timer, sc_listen_resume);
 }
 
 static apr_status_t relay_open(sc_relay *relay, char *error, size_t error_size)
@@ -329,10 +155,7 @@ static apr_status_t relay_open(sc_relay *relay, char *error, size_t error_size)
     sc_target_init(&relay->forward, relay, true, c->forward_connections);
     sc_target_set(&relay->local, &upstream);
     for (i = 0; i < c->listen_count && rv == APR_SUCCESS; i++) {
-        rv = listener_open(relay, c->listen[i], error, error_size);
-    }
-    for (i = 0; i < relay->listener_count && rv == APR_SUCCESS; i++) {
-        rv = sc_loop_watch(&relay->loop, &relay->listeners[i].io, SC_LOOP_READ | SC_LOOP_LEVEL);
+        rv = sc_listen_open(relay, c->listen[i], error, error_size);
     }
     return rv;
 }
@@ -378,9 +201,6 @@ apr_status_t sc_relay_create(sc_relay **out, const sc_relay_config *config,
 
 void sc_relay_destroy(sc_relay *relay)
 {
-    const struct sockaddr_un *sun;
-    size_t i;
-
     if (relay == NULL) {
         return;
     }
@@ -390,13 +210,7 @@ void sc_relay_destroy(sc_relay *relay)
     }
     sc_target_close(&relay->local);
     sc_target_close(&relay->forward);
-    for (i = 0; i < relay->listener_count; i++) {
-        if (relay->listeners[i].address.is_unix) {
-            sun = (const struct sockaddr_un *)&relay->listeners[i].address.sa;
-            unlink(sun->sun_path);
-        }
-        sc_loop_close(&relay->loop, &relay->listeners[i].io);
-    }
+    sc_listen_close(relay);
     sc_loop_destroy(&relay->loop);
     pthread_cond_destroy(&relay->answered);
     pthread_mutex_destroy(&relay->lock);
@@ -404,41 +218,11 @@ void sc_relay_destroy(sc_relay *relay)
     free(relay);
 }
 
-/* --- numbers for other threads ------------------------------------------------------------ */
-
-static unsigned in_flight(const sc_relay *relay)
-{
-    return relay->local.busy_count + relay->forward.busy_count;
-}
-
-static void publish(sc_relay *relay)
-{
-    const sc_client *first = sc_list_empty(&relay->queue)
-        ? NULL : SC_OWNER(relay->queue.next, const sc_client, queue_link);
-    apr_time_t local = sc_target_oldest(&relay->local);
-    apr_time_t forward = sc_target_oldest(&relay->forward);
-
-    set(relay, SC_G_MODE, relay->mode);
-    set(relay, SC_G_EPOCH, relay->epoch);
-    set(relay, SC_G_LAME_DUCK, relay->lame_duck);
-    set(relay, SC_G_UPSTREAM_UP, relay->local.up);
-    set(relay, SC_G_CLIENTS, relay->client_count);
-    set(relay, SC_G_CLIENTS_BUSY, relay->busy_count);
-    set(relay, SC_G_QUEUED, relay->queue_len);
-    set(relay, SC_G_IN_FLIGHT, in_flight(relay));
-    set(relay, SC_G_OLDEST_START, (uint64_t)(forward == 0 || (local != 0 && local < forward) ? local : forward));
-    set(relay, SC_G_OLDEST_QUEUED, first == NULL ? 0 : (uint64_t)first->queued_at);
-    set(relay, SC_G_CONNECTIONS, relay->local.count);
-    set(relay, SC_G_READY, relay->local.ready_count);
-    set(relay, SC_G_OFFERED, relay->local.offered_count);
-    set(relay, SC_G_AFTER_END, relay->local.after_end_count);
-}
-
 /* --- calls, on the relay's thread ----------------------------------------------------------- */
 
 static void answer(sc_relay *relay, sc_call *call, apr_status_t rv)
 {
-    publish(relay); /* who asks for statistics now sees what the call did */
+    sc_relay_publish(relay); /* who asks for statistics now sees what the call did */
     pthread_mutex_lock(&relay->lock);
     call->rv = rv;
     call->done = true; /* its memory may be gone as soon as the lock is free */
@@ -464,7 +248,7 @@ static void change_mode(sc_relay *relay, sc_relay_mode mode, uint64_t epoch)
     if (relay->mode != mode || relay->epoch != epoch) {
         sc_relay_log(relay, SC_RELAY_LOG_INFO, "SC0310", "%s -> %s, epoch %" PRIu64 ", %u waiting, %u in flight",
                      sc_relay_mode_name(relay->mode), sc_relay_mode_name(mode), epoch,
-                     relay->queue_len, in_flight(relay));
+                     relay->queue_len, sc_relay_in_flight(relay));
     }
     relay->mode = mode;
     relay->epoch = epoch;
@@ -558,7 +342,7 @@ static void *relay_main(void *data)
             sc_relay_tell(relay, SC_RELAY_EVENT_DRAINED);
         }
         was_drained = is_drained;
-        publish(relay);
+        sc_relay_publish(relay);
         if (!relay->dispatch_due) {
             until = earlier(until, relay->dispatch_at);
             sc_loop_turn(&relay->loop, until);
@@ -657,54 +441,4 @@ apr_status_t sc_relay_lame_duck(sc_relay *relay)
     sc_call call = { .kind = CALL_LAME_DUCK };
 
     return call_relay(relay, &call);
-}
-
-/* --- statistics ------------------------------------------------------------------------------------- */
-
-static apr_interval_time_t age(uint64_t since)
-{
-    apr_interval_time_t a;
-
-    if (since == 0) {
-        return 0;
-    }
-    a = sc_loop_clock() - (apr_time_t)since;
-    return a > 0 ? a : 1;
-}
-
-void sc_relay_stats_get(const sc_relay *relay, sc_relay_stats *s)
-{
-    s->mode = (sc_relay_mode)get(relay, SC_G_MODE);
-    s->epoch = get(relay, SC_G_EPOCH);
-    s->lame_duck = get(relay, SC_G_LAME_DUCK) != 0;
-    s->upstream_up = get(relay, SC_G_UPSTREAM_UP) != 0;
-    s->clients = (unsigned)get(relay, SC_G_CLIENTS);
-    s->clients_idle = s->clients - (unsigned)get(relay, SC_G_CLIENTS_BUSY);
-    s->queued = (unsigned)get(relay, SC_G_QUEUED);
-    s->in_flight = (unsigned)get(relay, SC_G_IN_FLIGHT);
-    s->oldest_in_flight = age(get(relay, SC_G_OLDEST_START));
-    s->oldest_queued = age(get(relay, SC_G_OLDEST_QUEUED));
-    s->upstream_connections = (unsigned)get(relay, SC_G_CONNECTIONS);
-    s->upstream_idle = (unsigned)get(relay, SC_G_READY);
-    s->upstream_unread = (unsigned)get(relay, SC_G_OFFERED);
-    s->after_end = (unsigned)get(relay, SC_G_AFTER_END);
-    s->accepted = get(relay, SC_N_ACCEPTED);
-    s->requests = get(relay, SC_N_REQUESTS);
-    s->completed = get(relay, SC_N_COMPLETED);
-    s->forwarded = get(relay, SC_N_FORWARDED);
-    s->held = get(relay, SC_N_HELD);
-    s->overloaded_queue = get(relay, SC_N_OVERLOADED_QUEUE);
-    s->overloaded_timeout = get(relay, SC_N_OVERLOADED_TIMEOUT);
-    s->refused_hop = get(relay, SC_N_REFUSED_HOP);
-    s->refused_epoch = get(relay, SC_N_REFUSED_EPOCH);
-    s->refused_multiplex = get(relay, SC_N_REFUSED_MULTIPLEX);
-    s->client_aborts = get(relay, SC_N_CLIENT_ABORTS);
-    s->client_errors = get(relay, SC_N_CLIENT_ERRORS);
-    s->upstream_connects = get(relay, SC_N_UPSTREAM_CONNECTS);
-    s->upstream_connect_errors = get(relay, SC_N_UPSTREAM_CONNECT_ERRORS);
-    s->upstream_stale = get(relay, SC_N_UPSTREAM_STALE);
-    s->upstream_errors = get(relay, SC_N_UPSTREAM_ERRORS);
-    s->bytes_in = get(relay, SC_N_BYTES_IN);
-    s->bytes_out = get(relay, SC_N_BYTES_OUT);
-    s->queue_wait_us = get(relay, SC_N_QUEUE_WAIT);
 }

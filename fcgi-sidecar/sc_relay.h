@@ -74,7 +74,9 @@ typedef struct {
     apr_interval_time_t client_receive_timeout;   /* 60 s; no byte of a request that has begun */
     apr_interval_time_t client_send_timeout;      /* 60 s; no byte of an answer taken */
     apr_interval_time_t upstream_connect_timeout; /* 5 s (TCP only) */
-    apr_interval_time_t upstream_idle_timeout;    /* 10 s; then a kept connection frees its worker */
+    apr_interval_time_t upstream_idle_timeout;    /* 2 s; then a kept connection frees its worker
+                                                   * (php-fpm counts the time against its
+                                                   * request_terminate_timeout) */
 
     apr_interval_time_t request_wait;             /* 1 s; a body that has not come by then, nor
                                                    * filled request_buffer, is streamed to PHP */

@@ -1,11 +1,15 @@
 /*
  * sc_relay_core.h -- what the files of the relay share; not for others.
  *
- *   sc_relay.c      life, thread, calls of other threads, statistics
- *   sc_dispatch.c   modes, the queue, which request gets which connection
- *   sc_client.c     connections of clients: records in, answers out
- *   sc_upstream.c   connections to php-fpm or to the other instance
- *   sc_request.c    a request in the form it is sent on
+ *   sc_relay.c         life, thread, calls of other threads
+ *   sc_relay_stats.c   numbers, log
+ *   sc_listen.c        listeners
+ *   sc_dispatch.c      modes, the queue, which request gets which connection
+ *   sc_client.c        connections of clients, and what they are sent
+ *   sc_client_input.c  what they send
+ *   sc_request.c       a request in the form it is sent on
+ *   sc_target.c        php-fpm, or the other instance
+ *   sc_upstream.c      connections to it
  *
  * Everything belongs to the relay's thread, but for the members of sc_relay
  * that say otherwise.
@@ -128,7 +132,6 @@ struct sc_client {
     bool         readable;
     bool         writable;
     bool         in_read;     /* client_read() is on the stack */
-    bool         gone;        /* the peer has closed its side */
     bool         mid_record;  /* out ends in the middle of a record */
     bool         close_after; /* when out is empty */
 };
@@ -146,7 +149,6 @@ struct sc_relay {
     sc_loop     loop;
     sc_listener listeners[SC_LISTEN_MAX];
     size_t      listener_count;
-    bool        accepting;
     sc_timer    accept_timer;   /* until accept is tried again */
 
     sc_link     clients;
@@ -178,16 +180,27 @@ struct sc_relay {
     _Atomic uint64_t count[SC_COUNTS];
 };
 
-/* sc_relay.c */
+/* sc_relay_stats.c */
 void sc_count_add(sc_relay *relay, enum sc_count which, uint64_t n);
 void sc_relay_log(sc_relay *relay, sc_relay_log_level level, const char *id, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 void sc_relay_tell(sc_relay *relay, sc_relay_event event);
+unsigned sc_relay_in_flight(const sc_relay *relay);
+/* Brings the gauges up to date; once an iteration. */
+void sc_relay_publish(sc_relay *relay);
+
+/* sc_listen.c */
+apr_status_t sc_listen_open(sc_relay *relay, const char *text, char *error, size_t error_size);
+void sc_listen_close(sc_relay *relay);
+/* accept_timer fired. */
+void sc_listen_resume(sc_timer *timer);
 
 /* sc_dispatch.c */
 
 /* The client's request is ready to run: queued, or refused. */
 void sc_dispatch_enqueue(sc_client *c);
+/* It met a connection that had gone: first in the queue again. */
+void sc_dispatch_requeue(sc_client *c);
 /* Takes the client out of the queue, if it is there. */
 void sc_dispatch_remove(sc_client *c);
 /* Something changed that may let a queued request run. */

@@ -12,9 +12,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define BACKOFF_FIRST (10 * APR_TIME_C(1000))
-#define BACKOFF_MAX   (500 * APR_TIME_C(1000))
 #define BACKLOG_FULL  (5 * APR_TIME_C(1000))
+#define TRUSTED       (50 * APR_TIME_C(1000)) /* TCP: used so lately that it is not looked at again */
+#define READS_AT_ONCE 8                       /* then it is the others' turn */
 
 /* --- states -------------------------------------------------------------------- */
 
@@ -73,42 +73,6 @@ static void upstream_move(sc_upstream *u, enum sc_upstream_state state)
     }
 }
 
-static void target_up(sc_target *t)
-{
-    t->backoff = 0;
-    t->retry_at = 0;
-    if (!t->up) {
-        t->up = true;
-        if (t->tried) {
-            sc_relay_log(t->relay, SC_RELAY_LOG_INFO, "SC0302", "upstream %s: answers again", t->address.text);
-        }
-        sc_relay_tell(t->relay, SC_RELAY_EVENT_UPSTREAM_UP);
-    }
-    t->tried = true;
-}
-
-/* No connection before the backoff is over.  Told once, until it is up again. */
-static void target_down(sc_target *t, const char *phase, int error)
-{
-    sc_relay *relay = t->relay;
-
-    sc_count_add(relay, SC_N_UPSTREAM_CONNECT_ERRORS, 1);
-    t->backoff = t->backoff == 0 ? BACKOFF_FIRST : t->backoff * 2;
-    if (t->backoff > BACKOFF_MAX) {
-        t->backoff = BACKOFF_MAX;
-    }
-    t->retry_at = relay->loop.now + t->backoff;
-    if (t->up || !t->tried) {
-        t->up = false;
-        t->tried = true;
-        sc_relay_log(relay, SC_RELAY_LOG_WARNING, "SC0301",
-                     "upstream %s: %s: %s; requests wait while it is tried again",
-                     t->address.text, phase, strerror(error));
-        sc_relay_tell(relay, SC_RELAY_EVENT_UPSTREAM_DOWN);
-    }
-    sc_dispatch_wake(relay);
-}
-
 void sc_upstream_close(sc_upstream *u)
 {
     if (u->state == SC_UPSTREAM_CLOSED) {
@@ -133,7 +97,7 @@ static void upstream_timeout(sc_timer *timer)
     sc_relay *relay = u->target->relay;
 
     if (u->state == SC_UPSTREAM_CONNECTING) {
-        target_down(u->target, "connect", ETIMEDOUT);
+        sc_target_down(u->target, "connect", ETIMEDOUT);
     }
     else if (u->state == SC_UPSTREAM_OFFERED && relay->queue_len > 0) {
         /* In php-fpm's listen queue; it is wanted as soon as a worker is free. */
@@ -149,7 +113,7 @@ static void upstream_is_ready(sc_upstream *u)
 {
     sc_relay *relay = u->target->relay;
 
-    target_up(u->target);
+    sc_target_up(u->target);
     upstream_move(u, SC_UPSTREAM_READY);
     sc_timer_start(&relay->loop, &relay->after_upstream_idle, &u->timer);
     sc_dispatch_wake(relay);
@@ -174,7 +138,7 @@ static void upstream_offer(sc_upstream *u)
     if (send(u->io.fd, record, sizeof(record), MSG_NOSIGNAL) != (ssize_t)sizeof(record)) {
         error = errno;
         if (!u->used) {
-            target_down(u->target, "send", error);
+            sc_target_down(u->target, "send", error);
         }
         sc_upstream_close(u);
         return;
@@ -193,7 +157,7 @@ static void upstream_connected(sc_upstream *u)
         error = errno;
     }
     if (error != 0) {
-        target_down(u->target, "connect", error);
+        sc_target_down(u->target, "connect", error);
         sc_upstream_close(u);
         return;
     }
@@ -229,7 +193,7 @@ static void upstream_check_offer(sc_upstream *u)
 
     if (!still_silent(u)) {
         if (!u->used) {
-            target_down(u->target, "closed before a worker took the connection", ECONNRESET);
+            sc_target_down(u->target, "closed before a worker took the connection", ECONNRESET);
         }
         sc_upstream_close(u);
     }
@@ -321,7 +285,7 @@ bool sc_upstream_run(sc_upstream *u, sc_client *c)
 {
     sc_target *t = u->target;
 
-    if (!t->proves) {
+    if (!t->proves && u->since + TRUSTED < t->relay->loop.now) {
         u->readable = true; /* look for its end even if no event told it yet */
     }
     if (!still_silent(u)) {
@@ -446,9 +410,14 @@ static void upstream_take(sc_upstream *u, const uint8_t *bytes, size_t n)
 static void read_answer(sc_upstream *u)
 {
     sc_relay *relay = u->target->relay;
+    int turns = 0;
     ssize_t n;
 
     while (u->state == SC_UPSTREAM_BUSY && u->readable && sc_client_takes(u->client)) {
+        if (turns++ == READS_AT_ONCE) {
+            sc_loop_rewatch(&relay->loop, &u->io, SC_LOOP_READ | SC_LOOP_WRITE);
+            return;
+        }
         n = recv(u->io.fd, relay->scratch, SC_SCRATCH, 0);
         if (n > 0) {
             /* Less than asked for: drained, and what comes later is told anew. */
@@ -519,54 +488,7 @@ static void upstream_event(sc_io *io, uint32_t events)
     }
 }
 
-/* --- targets ------------------------------------------------------------------------- */
-
-void sc_target_init(sc_target *t, sc_relay *relay, bool is_forward, unsigned max)
-{
-    memset(t, 0, sizeof(*t));
-    t->relay = relay;
-    t->is_forward = is_forward;
-    t->max = max;
-    sc_list_init(&t->offered);
-    sc_list_init(&t->ready);
-    sc_list_init(&t->busy);
-}
-
-static void close_list(sc_link *list)
-{
-    while (!sc_list_empty(list)) {
-        sc_upstream_close(SC_OWNER(list->next, sc_upstream, link));
-    }
-}
-
-void sc_target_set(sc_target *t, const sc_address *address)
-{
-    sc_link *l;
-
-    close_list(&t->offered);
-    close_list(&t->ready);
-    for (l = t->busy.next; l != &t->busy; l = l->next) {
-        SC_OWNER(l, sc_upstream, link)->hung_up = true; /* not kept after its answer */
-    }
-    t->address = *address;
-    /* The other relay reads whatever comes: its socket proves nothing. */
-    t->proves = address->is_unix && !t->is_forward;
-    t->backoff = 0;
-    t->retry_at = 0;
-    t->tried = t->up = false;
-}
-
-void sc_target_close(sc_target *t)
-{
-    close_list(&t->offered);
-    close_list(&t->ready);
-    close_list(&t->busy);
-}
-
-apr_time_t sc_target_oldest(const sc_target *t)
-{
-    return sc_list_empty(&t->busy) ? 0 : SC_OWNER(t->busy.next, const sc_upstream, link)->since;
-}
+/* --- birth --------------------------------------------------------------------------- */
 
 /* A socket whose connect() has been started: 0, EINPROGRESS or the error. */
 static int dial(const sc_address *a, int *fd)
@@ -632,7 +554,7 @@ bool sc_upstream_open(sc_target *t)
             t->retry_at = relay->loop.now + BACKLOG_FULL; /* php-fpm is there, its listen queue is full */
         }
         else {
-            target_down(t, "connect", error == 0 || error == EINPROGRESS ? ENOMEM : error);
+            sc_target_down(t, "connect", error == 0 || error == EINPROGRESS ? ENOMEM : error);
         }
         return false;
     }

@@ -40,6 +40,11 @@ void sc_target_set(sc_target *t, const sc_address *address);
 /* Closes all connections. */
 void sc_target_close(sc_target *t);
 
+/* A connection was made.  A connection failed in that phase with that errno:
+ * none is tried before the backoff is over; told once, until it is up again. */
+void sc_target_up(sc_target *t);
+void sc_target_down(sc_target *t, const char *phase, int error);
+
 /* Starts a connection.  False: not now (bound reached, or waiting after a
  * failure until t->retry_at). */
 bool sc_upstream_open(sc_target *t);

@@ -2,7 +2,8 @@ UNIT_TESTS = \
 	tests/unit/test_fcgiw \
 	tests/unit/test_fcgiw_stream \
 	tests/unit/test_cgih \
-	tests/unit/test_prom
+	tests/unit/test_prom \
+	tests/unit/test_sc_relay
 if HAVE_CMOCKA
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
@@ -19,3 +20,9 @@ tests_unit_test_cgih_LDADD = lib/libdemo.la $(CMOCKA_LIBS)
 tests_unit_test_prom_SOURCES = %D%/test_prom.c %D%/testlib.h
 tests_unit_test_prom_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_prom_LDADD = lib/libdemo.la $(CMOCKA_LIBS)
+
+# The relay between scripted peers.
+RELAY_BED = %D%/relay_bed.c %D%/relay_bed.h %D%/testlib.h
+tests_unit_test_sc_relay_SOURCES = %D%/test_sc_relay.c $(RELAY_BED)
+tests_unit_test_sc_relay_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(APR_CFLAGS)
+tests_unit_test_sc_relay_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
