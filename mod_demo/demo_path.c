@@ -56,11 +56,19 @@ static int has_control(const char *s)
     return 0;
 }
 
-/* The URL's path without the path_info at its end. */
-static const char *script_name(request_rec *r, const char *path_info)
+/* The path of the URL that is the script's.  A rewritten request kept the URL
+ * that it came with, so a file below the document root tells better. */
+static const char *script_name(request_rec *r, const char *file, const char *path_info)
 {
     apr_size_t uri = strlen(r->uri), info = strlen(path_info);
+    const char *alias = ap_context_prefix(r);
 
+    if (alias == NULL || alias[0] == '\0') {
+        apr_size_t len = prefix_len(file, ap_document_root(r));
+        if (len > 0) {
+            return file + len;
+        }
+    }
     if (info > 0 && info < uri && strcmp(r->uri + uri - info, path_info) == 0) {
         return apr_pstrmemdup(r->pool, r->uri, uri - info);
     }
@@ -87,16 +95,17 @@ static int script_split(request_rec *r, const char **file, const char **path_inf
     int is_file = r->finfo.filetype == APR_REG;
     apr_size_t here = strlen(r->filename);
 
+    /* Below a file of another kind, whatever its case ("/x.jpg/.php"). */
+    if (is_file && end != full + here && ap_strcasestr(full + here, ".php") != NULL) {
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "DM1010: %s: refused, a script is asked for "
+                      "below the file %s", r->uri, r->filename);
+        return HTTP_NOT_FOUND;
+    }
     if (end == NULL || (is_file && full + here == end)) {
         /* Another suffix: the file is the script, and so is a path without one. */
         *file = is_file ? r->filename : full;
         *path_info = full + strlen(*file);
         return OK;
-    }
-    if (is_file && full + here < end) {
-        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "DM1010: %s: refused, a script is asked for "
-                      "below the file %s", r->uri, r->filename);
-        return HTTP_NOT_FOUND;
     }
     *file = *end == '\0' ? full : apr_pstrmemdup(r->pool, full, (apr_size_t)(end - full));
     *path_info = end;
@@ -137,7 +146,7 @@ int demo_path_map(request_rec *r, const demo_dir_conf *conf, demo_script *script
                       "the name of a script");
         return HTTP_FORBIDDEN;
     }
-    script->name = script_name(r, script->path_info);
+    script->name = script_name(r, file, script->path_info);
     script->filename = as_php_sees(r, conf, file);
     return OK;
 }

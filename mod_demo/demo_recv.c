@@ -23,10 +23,20 @@ void demo_recv_init(demo_exchange *x)
 
 /* --- STDERR: a line of the log a line ----------------------------------------- */
 
+/* What tells this request's lines from those of others: mod_unique_id's, or the
+ * one that %L of ErrorLogFormat and LogFormat shows. */
+static const char *request_id(request_rec *r)
+{
+    const char *id = apr_table_get(r->subprocess_env, "UNIQUE_ID");
+
+    if (id == NULL && r->log_id == NULL) {
+        ap_run_generate_log_id(r->connection, r, &r->log_id);
+    }
+    return id != NULL ? id : r->log_id != NULL ? r->log_id : "-";
+}
+
 static void error_line_log(demo_exchange *x, const char *line, size_t len)
 {
-    const char *id = apr_table_get(x->r->subprocess_env, "UNIQUE_ID");
-
     while (len > 0 && (line[len - 1] == '\r' || line[len - 1] == ' ')) {
         len--;
     }
@@ -34,11 +44,8 @@ static void error_line_log(demo_exchange *x, const char *line, size_t len)
         return;
     }
     demo_metrics_count(DEMO_C_STDERR_LINES, 1);
-    if (id == NULL) {
-        id = x->r->log_id != NULL ? x->r->log_id : x->r->connection->log_id;
-    }
     ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, x->r, "DM1040: [request %s] PHP: %.*s",
-                  id != NULL ? id : "-", (int)len, line);
+                  request_id(x->r), (int)len, line);
 }
 
 static void error_line_keep(demo_exchange *x, const char *data, size_t len)
