@@ -32,7 +32,7 @@ def image() -> str:
 
 
 def primaries() -> list[str]:
-    return [p["metadata"]["name"] for p in pods("php-fpm") if cluster.sidecar_status(p)["primary"] is True]
+    return [p["metadata"]["name"] for p in pods("php-fpm") if cluster.sidecar_status(p)["state"].upper() == "PRIMARY"]
 
 
 def one_primary() -> None:
