@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 #: Made by autotools or by a build; there is no .git to ask in an unpacked release.
-GENERATED_DIRS = {"build-aux", "autom4te.cache", ".libs", ".deps", "__pycache__", ".pytest_cache", ".git"}
+GENERATED_DIRS = {"build-aux", "autom4te.cache", ".libs", ".deps", "__pycache__", ".pytest_cache", ".git",
+                  "run"}
 GENERATED_FILES = {"configure", "configure~", "config.h.in", "config.h.in~", "aclocal.m4", "Makefile.in",
                    "libtool.m4", "ltoptions.m4", "ltsugar.m4", "ltversion.m4", "lt~obsolete.m4"}
 C_FOLDERS = ("lib", "mod_demo", "fcgi-sidecar")

@@ -2,7 +2,7 @@
 # The manifests: what they hold, and that the chart renders to them (needs helm, else it skips).
 guard_manifests = %D%/manifests %D%/pods
 TESTS += $(guard_manifests)
-EXTRA_DIST += $(guard_manifests) .dockerignore
+EXTRA_DIST += $(guard_manifests)
 # The tree: layers, documentation, sizes, litter, registration; selftest.py breaks each rule once.
 GUARDS = \
 	tests/guard/configure \

@@ -59,12 +59,25 @@ def check_guards(guard: Guard) -> None:
             guard.error(f"tests/guard/{p.name} is not among the TESTS of tests/guard/local.mk")
 
 
+def check_release(guard: Guard) -> None:
+    """What lies at the top or in tests/ goes into a release, but for what git alone needs."""
+    files = [path for path in guard.tracked() if path not in (".gitignore", ".gitattributes")]
+    top = words(guard.read("Makefile.am") or "") | {"Makefile.am", "configure.ac", "tests"} | set(C_FOLDERS)
+    tests = words(guard.read("tests/local.mk") or "") | {"local.mk"}
+    for name in sorted({path.split("/")[0] for path in files} - top):
+        guard.error(f"{name} is not in EXTRA_DIST of Makefile.am")
+    for name in sorted({path.split("/")[1] for path in files if path.startswith("tests/")} - tests):
+        if f"{name}/local.mk" not in tests:
+            guard.error(f"tests/{name} is not in tests/local.mk")
+
+
 def main() -> int:
     guard = Guard("registered")
     check_sources(guard)
     check_unit(guard)
     check_fuzz(guard)
     check_guards(guard)
+    check_release(guard)
     return guard.done()
 
 

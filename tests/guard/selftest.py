@@ -95,6 +95,8 @@ CASES = [
     ("registered", "tests/fuzz/replay_zz is not in", {"tests/fuzz/fuzz_zz.c": "\n"}),
     ("registered", "no seeds in tests/fuzz/seeds/zz", {"tests/fuzz/fuzz_zz.c": "\n"}),
     ("registered", "tests/guard/zz.py is not in", {"tests/guard/zz.py": "\n"}),
+    ("registered", "zz.ini is not in EXTRA_DIST", {"zz.ini": "\n"}),
+    ("registered", "tests/zz.py is not in tests/local.mk", {"tests/zz.py": "\n"}),
     ("registered", "not among the TESTS", {"tests/guard/zz.py": "\n", "tests/guard/local.mk": "EXTRA_DIST += zz.py\n"}),
 ]
 
@@ -128,7 +130,8 @@ def restore(before: list[tuple[Path, bytes | None]]) -> None:
 def copy(guard: Guard, tree: Path) -> None:
     for folder in FOLDERS:
         shutil.copytree(guard.root / folder, tree / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(guard.root / "README.md", tree)
+    for name in ("README.md", "Makefile.am", "tests/local.mk"):
+        shutil.copy(guard.root / name, tree / name)
     for path in [tree, *tree.rglob("*")]: # a release may be read-only
         path.chmod(path.stat().st_mode | 0o200)
 
