@@ -90,8 +90,11 @@ static bool summarize(demo_exchange *x, const char *header, size_t len, summary 
 
 static void status_set(request_rec *r, const summary *sum)
 {
-    r->status = sum->status != 0 ? sum->status : sum->location != NULL ? HTTP_MOVED_TEMPORARILY
-                                                                        : HTTP_OK;
+    /* Without a Status it stays what it is: 200, or that of the error whose
+     * ErrorDocument this is. */
+    if (sum->status != 0 || sum->location != NULL) {
+        r->status = sum->status != 0 ? sum->status : HTTP_MOVED_TEMPORARILY;
+    }
     r->status_line = NULL;
     if (sum->reason_len > 0) {
         r->status_line = apr_psprintf(r->pool, "%03d %.*s", r->status, (int)sum->reason_len,

@@ -1,0 +1,261 @@
+"""Backends that refuse, hang, break and come back; clients that leave. One log line names backend, phase and cause."""
+import socket
+import threading
+import time
+
+import pytest
+
+from tools import fcgi, http, ports, wait
+from tools.responder import At, Close, Responder, Stall
+
+ALL = '<Location "/">\n    SetHandler demo-fcgi\n</Location>\n'
+FAST = "DemoHealthCheck interval=1h\n"
+
+
+@pytest.fixture
+def httpd(httpd):
+    """As everywhere, but a backend that is down may be noticed by the background check, and an attempt fail."""
+    def make(*args, **kw):
+        h = httpd(*args, **kw)
+        h.error_log.claim("DM0231|DM1003.*another follows", optional=True)
+        return h
+    return make
+
+
+def conf(*lines, backend=None):
+    return "\n".join([f"DemoBackend {backend}" if backend else "", *lines, FAST + ALL])
+
+
+def closed_at(ex, timeout=5.0):
+    """Does httpd close the connection on which the request came?"""
+    ex.sock.settimeout(timeout)
+    try:
+        return ex.sock.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+
+
+def noted(h, what):
+    wait.until(lambda: any(f"error={what}" in x for x in h.access_log()), 5, f"the note demo-error={what}")
+
+
+def test_nothing_listens(httpd):
+    port = ports.free_port()
+    h = httpd(conf("DemoTimeout queue=300ms", backend=f"fcgi://127.0.0.1:{port}")).start()
+    h.error_log.claim(rf"Connection refused.*DM1003: backend fcgi://127\.0\.0\.1:{port}.*queue: DemoTimeout queue= ran out; "
+                      r"nothing listens there", count=1)
+    r = http.get(h, "/x.php")
+    assert r.status == 503 and r.header("Retry-After") and 0.25 < r.seconds < 3
+    noted(h, "queue: DemoTimeout queue= ran out")
+
+
+def test_nothing_listens_and_no_queue(httpd, tmp):
+    for url, why in ((f"fcgi://127.0.0.1:{ports.free_port()}", "nothing listens there"), (f"unix:{tmp}/no.sock", "does not exist")):
+        h = httpd(conf("DemoTimeout queue=0", backend=url)).start()
+        h.error_log.claim("DM1003.*another follows", optional=True)
+        h.error_log.claim(rf"DM1003: backend .*connect: .*{why}.*attempt 2,", count=1)
+        assert http.get(h, "/x.php").status == 503
+        noted(h, "connect: ")
+
+
+def test_request_waits_for_a_backend_that_comes_back(httpd):
+    port = ports.free_port()
+    h = httpd(conf(backend=f"fcgi://127.0.0.1:{port}")).start()
+    h.error_log.claim("DM1003.*another follows", optional=True)
+    got = []
+    waiting = [threading.Thread(target=lambda m=m: got.append(http.request(h, m, "/x.php", body=b"b"))) for m in ("GET", "POST")]
+    for t in waiting:
+        t.start()
+    time.sleep(0.4)
+    assert not got
+    r = Responder()
+    r.port = port
+    with r:
+        for t in waiting:
+            t.join(10)
+    assert [x.status for x in got] == [200, 200] and len(r.requests) == 2
+
+
+def test_queue_is_bounded(httpd):
+    h = httpd(conf("DemoQueue max=2", "DemoTimeout queue=2s", backend=f"fcgi://127.0.0.1:{ports.free_port()}")).start()
+    h.error_log.claim("DM1003", optional=True)
+    results = []
+    ts = [threading.Thread(target=lambda: results.append(http.get(h, "/x.php"))) for _ in range(6)]
+    for t in ts:
+        t.start()
+    for t in ts:
+        t.join()
+    fast = [r for r in results if r.seconds < 1]
+    assert len(fast) == 4 and {r.status for r in results} == {503} and all(r.header("Retry-After") for r in results)
+    assert h.error_log.grep("queue: DemoQueue is full")
+
+
+def test_connect_timeout(httpd):
+    """A listener whose queue is full does not answer at all."""
+    s = socket.socket()
+    s.bind(("127.0.0.1", 0))
+    s.listen(0)
+    full = []
+    for _ in range(4):
+        c = socket.socket()
+        c.setblocking(False)
+        c.connect_ex(s.getsockname())
+        full.append(c)
+    time.sleep(0.1)
+    h = httpd(conf("DemoTimeout connect=300ms", backend="fcgi://127.0.0.1:%d" % s.getsockname()[1])).start()
+    h.error_log.claim("DM1003.*connect: DemoTimeout connect= ran out", count=1)
+    r = http.get(h, "/x.php")
+    assert r.status == 503 and r.header("Retry-After") and r.seconds < 3
+    noted(h, "connect: ")
+    for c in full:
+        c.close()
+    s.close()
+
+
+def test_read_timeout(httpd, responder):
+    b = responder(Stall())
+    h = httpd(conf("DemoTimeout read=300ms", backend=b.url)).start()
+    h.error_log.claim("DM1003.*read: DemoTimeout read= ran out", count=1)
+    r = http.get(h, "/x.php")
+    assert r.status == 504 and 0.25 < r.seconds < 3 and len(b.requests) == 1
+    noted(h, "read: DemoTimeout read= ran out")
+    assert closed_at(b.last)
+
+
+def test_read_timeout_counts_from_the_last_byte(httpd, responder):
+    b = responder([fcgi.stdout("A: b\r\n\r\n")] + [x for i in range(8) for x in (0.1, fcgi.stdout("."))] + [fcgi.end_request()])
+    h = httpd(conf("DemoTimeout read=400ms", backend=b.url)).start()
+    assert http.get(h, "/x.php").body == b"." * 8
+
+
+def test_total_timeout(httpd, responder):
+    b = responder([fcgi.stdout("A: b\r\n")] + [x for i in range(40) for x in (0.1, fcgi.stdout("X: y\r\n"))])
+    h = httpd(conf("DemoTimeout total=500ms", backend=b.url)).start()
+    h.error_log.claim("DM1003.*total: DemoTimeout total= ran out", count=1)
+    r = http.get(h, "/x.php")
+    assert r.status == 504 and r.seconds < 3
+    noted(h, "total: ")
+
+
+def test_send_timeout(httpd, responder):
+    b = responder(At("accept", Stall()))
+    h = httpd(conf("DemoTimeout send=300ms", backend=b.url)).start()
+    h.error_log.claim("DM1003.*send: DemoTimeout send= ran out", count=1)
+    assert http.post(h, "/x.php", b"x" * (32 << 20)).status == 504
+    noted(h, "send: ")
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_answer_before_the_body_is_taken(httpd, responder, streamed):
+    """PHP may answer without reading the body; what it says counts."""
+    b = responder(At("params", [fcgi.response("no thanks", "Status: 413\r\n"), Close()]))
+    h = httpd(conf("DemoRequestBuffering off" if streamed else "", backend=b.url)).start()
+    h.error_log.claim("DM1003", optional=True)
+    r = http.post(h, "/x.php", b"x" * (16 << 20))
+    assert (r.status, r.body) == (413, b"no thanks")
+
+
+def test_answer_while_the_body_is_sent_does_not_deadlock(httpd, responder):
+    """A backend that writes 8 MiB before it reads 8 MiB."""
+    out = fcgi.stream(fcgi.STDOUT, b"A: b\r\n\r\n" + b"o" * (8 << 20), chunk=65535)
+    b = responder(At("params", out))
+    h = httpd(conf(backend=b.url)).start()
+    got = []
+    t = threading.Thread(target=lambda: got.append(http.request(h, "PUT", "/x.php", body=b"i" * (8 << 20))))
+    t.start()
+    wait.until(lambda: b.requests and b.requests[0].complete, 15, "the body at the backend")
+    b.requests[0].sock.sendall(fcgi.end_request())
+    t.join(15)
+    assert got and got[0].status == 200 and len(got[0].body) == 8 << 20 and len(b.requests[0].stdin) == 8 << 20
+
+
+@pytest.mark.parametrize("when", ["before the answer", "within the body"])
+def test_client_gone_closes_the_backend(httpd, responder, when):
+    b = responder([fcgi.stdout("A: b\r\n\r\n" + "x" * 100000)] * (when == "within the body") + [Stall()])
+    h = httpd(conf(backend=b.url)).start()
+    c = http.Connection(h.port)
+    c.request("GET", "/x.php")
+    b.wait_requests(1)
+    c.close()
+    assert closed_at(b.last)
+    wait.until(lambda: h.error_log.grep("client: the client went away"), 5)
+
+
+def test_second_backend_takes_over(httpd, responder):
+    good = responder()
+    dead = f"fcgi://127.0.0.1:{ports.free_port()}"
+    h = httpd(conf(backend=f"{dead} {good.url}")).start()
+    h.error_log.claim("DM1003.*nothing listens there.*another follows", optional=True)
+    for i in range(12):
+        assert http.request(h, ("GET", "POST")[i % 2], "/x.php", body=b"x").status == 200
+    assert len(good.requests) == 12
+
+
+def test_backup_backend(httpd, responder):
+    main, backup = responder(lambda ex: fcgi.response("main", req_id=ex.id)), responder(lambda ex: fcgi.response("backup", req_id=ex.id))
+    h = httpd(conf(f"DemoBackupBackend {backup.url}", backend=main.url)).start()
+    h.error_log.claim("DM1003", optional=True)
+    assert {http.get(h, "/x.php").body for _ in range(6)} == {b"main"}
+    main.stop()
+    assert {http.get(h, "/x.php").body for _ in range(6)} == {b"backup"}
+
+
+@pytest.mark.parametrize("step,why", [(fcgi.end_request(protocol_status=fcgi.OVERLOADED), "OVERLOADED"), (Close(), "before it answered"),
+                                      (fcgi.response("x", "Status: zzz\r\n"), "malformed Status"), (Stall(), "read= ran out")])
+def test_idempotent_request_goes_to_the_other_backend(httpd, responder, step, why):
+    bad, good = responder(step), responder(lambda ex: fcgi.response("good", req_id=ex.id))
+    h = httpd(conf("DemoTimeout read=300ms", backend=f"{bad.url} {good.url}")).start()
+    h.error_log.claim(f"DM1003.*{why}.*another follows", optional=True)
+    assert {http.get(h, "/x.php").body for _ in range(6)} == {b"good"}
+
+
+@pytest.mark.parametrize("step", [Close(), fcgi.response("x", "Status: zzz\r\n"), Stall()])
+def test_post_is_never_executed_twice(httpd, responder, step):
+    bad = [responder(step), responder(step)]
+    h = httpd(conf("DemoTimeout read=300ms", "DemoRetry attempts=5", backend=" ".join(b.url for b in bad))).start()
+    h.error_log.claim("DM1003.*attempt 1,", count=1)
+    assert http.post(h, "/x.php", b"order").status in (502, 504)
+    assert sum(len(b.requests) for b in bad) == 1
+
+
+def test_attempts_are_counted(httpd, responder):
+    b = responder(Close())
+    h = httpd(conf("DemoRetry attempts=4", backend=b.url), log_level="info demo:debug").start()
+    h.error_log.claim("DM1003", count=4)
+    assert http.get(h, "/x.php").status == 502 and len(b.requests) == 4
+    h2 = httpd(conf("DemoRetry attempts=1", backend=b.url)).start()
+    h2.error_log.claim("DM1003", count=1)
+    assert http.get(h2, "/x.php").status == 502 and len(b.requests) == 5
+
+
+def test_error_document_and_keep_alive_after_an_error(httpd, responder):
+    b = responder(fcgi.response("x", "Bad\r\n"), fcgi.response("fine"))
+    h = httpd(conf('ErrorDocument 502 "sorry, a bad gateway"', backend=b.url)).start()
+    h.error_log.claim("DM1003", count=1)
+    with http.Connection(h.port) as c:
+        c.request("GET", "/x.php")
+        r = c.read()
+        assert (r.status, r.body) == (502, b"sorry, a bad gateway")
+        c.request("GET", "/x.php")
+        assert c.read().body == b"fine"
+
+
+def test_error_document_by_php(httpd, responder):
+    b = responder(lambda ex: fcgi.response(ex.params["SCRIPT_NAME"] + " " + ex.params.get("REDIRECT_STATUS", "") + " "
+                                           + ex.params.get("REDIRECT_URL", ""), req_id=ex.id))
+    h = httpd(f"DemoBackend {b.url}\nErrorDocument 404 /error.php/info\n<Files *.php>\nSetHandler demo-fcgi\n</Files>").start()
+    r = http.get(h, "/missing")
+    assert (r.status, r.body) == (404, b"/error.php 404 /missing")
+    assert "PATH_TRANSLATED" not in b.last.params and b.last.params["PATH_INFO"] == "/info"
+
+
+def test_server_without_a_backend(httpd, responder):
+    b = responder()
+    h = httpd("", ports_count=2)
+    h.config = f"<VirtualHost 127.0.0.1:{h.ports[1]}>\nDemoBackend {b.url}\n{ALL}</VirtualHost>\n{ALL}"
+    h.start()
+    assert http.get(h.ports[1], "/x.php").status == 200
+    h.error_log.claim("DM1005.*DemoBackend.*BACKEND_URL", count=1)
+    assert http.get(h.ports[0], "/x.php").status == 500
