@@ -1,0 +1,258 @@
+"""The page of demo-metrics: formats, families, what moves them."""
+import subprocess
+
+import pytest
+
+from tools import fcgi, http, metrics, paths, wait
+
+CONFIG = """
+DemoBackend {url}
+DemoStatus {status}
+DemoHealthCheck interval=200ms
+DocumentRoot {docroot}
+<FilesMatch "\\.php$">
+    SetHandler demo-fcgi
+</FilesMatch>
+<Location "/metrics">
+    SetHandler demo-metrics
+</Location>
+"""
+
+
+def config(f, status=None, **kw):
+    return CONFIG.format(url=f.url, status=status or f.status_url, docroot=f.docroot, **kw)
+
+
+@pytest.fixture(scope="module")
+def stack(module_httpd, module_php_fpm):
+    f = module_php_fpm().start()
+    h = module_httpd(config(f)).start()
+    wait.until(lambda: metrics.scrape(h).sum("demo_backend_up") == 1, 5, "the first check")
+    return h
+
+
+# -- formats ---------------------------------------------------------------------------
+
+@pytest.mark.parametrize("accept,kind", [
+    (None, "text/plain; version=0.0.4"),
+    ("*/*", "text/plain; version=0.0.4"),
+    ("text/plain;version=0.0.4;q=0.5,application/openmetrics-text;version=1.0.0", "application/openmetrics-text; version=1.0.0"),
+    ("application/openmetrics-text;q=0.1,text/plain", "text/plain; version=0.0.4"),
+])
+def test_format_by_accept(stack, accept, kind):
+    r = http.get(stack, "/metrics", headers=[("Accept", accept)] if accept else [])
+    assert r.header("Content-Type").startswith(kind)
+    metrics.parse(r.text, "openmetrics" in kind)
+
+
+def test_promtool_finds_nothing_in_our_families(stack):
+    http.get(stack, "/params.php")
+    text = http.get(stack, "/metrics").text
+    r = subprocess.run([paths.require("promtool"), "check", "metrics"], input=text, capture_output=True, text=True)
+    complaints = r.stderr.splitlines() + r.stdout.splitlines()
+    # Fixed by apache_exporter, whose dashboards use it.
+    assert [c for c in complaints if "apache_sent_kilobytes_total" not in c] == []
+    own = "\n".join(line for line in text.splitlines() if "apache_sent_kilobytes" not in line) + "\n"
+    subprocess.run([paths.require("promtool"), "check", "metrics"], input=own, text=True, check=True)
+
+
+def test_methods(stack):
+    head = http.request(stack, "HEAD", "/metrics")
+    assert head.status == 200 and head.body == b""
+    post = http.request(stack, "POST", "/metrics", body=b"x")
+    assert post.status == 405 and "GET" in post.header("Allow")
+
+
+def test_both_formats_tell_the_same_families(stack):
+    text, om = metrics.scrape(stack), metrics.scrape(stack, openmetrics=True)
+    assert text.names == om.names
+
+
+# -- what moves them ------------------------------------------------------------------------
+
+def test_requests_by_code_and_method(stack):
+    before = metrics.scrape(stack)
+
+    def grown(**labels):
+        now = metrics.scrape(stack)
+        return now.sum("demo_requests_total", **labels) - before.sum("demo_requests_total", **labels)
+    for _ in range(3):
+        http.get(stack, "/params.php")
+    http.get(stack, "/status.php?code=404")
+    http.get(stack, "/status.php?code=503")
+    http.request(stack, "HEAD", "/params.php")
+    http.post(stack, "/params.php", b"a=1")
+    http.request(stack, "PROPFIND", "/params.php")
+    assert grown(code="200", method="GET") == 3
+    assert grown(code="404", method="GET") == 1 and grown(code="503", method="GET") == 1
+    assert grown(code="200", method="HEAD") == 1 and grown(code="200", method="POST") == 1
+    assert grown(method="other") == 1
+    assert grown() == 8
+    now = metrics.scrape(stack)
+    duration = now.get("demo_request_duration_seconds_count") - before.get("demo_request_duration_seconds_count")
+    assert duration == 8
+
+
+def test_histograms_are_cumulative_and_in_seconds(stack):
+    before = metrics.scrape(stack)
+    http.get(stack, "/sleep.php?ms=120")
+    now = metrics.scrape(stack)
+
+    def bucket(m, le):
+        return m.get("demo_request_duration_seconds_bucket", le=le)
+    assert bucket(now, "0.1") == bucket(before, "0.1")
+    assert bucket(now, "0.25") == bucket(before, "0.25") + 1
+    assert bucket(now, "+Inf") == now.get("demo_request_duration_seconds_count")
+    took = now.get("demo_request_duration_seconds_sum") - before.get("demo_request_duration_seconds_sum")
+    assert 0.12 <= took < 1
+    edges = sorted((float(x["le"]), x["le"]) for x in now.labels("demo_request_duration_seconds_bucket"))
+    counts = [bucket(now, le) for _, le in edges]
+    assert counts == sorted(counts)
+
+
+def test_bytes_in_and_out(stack):
+    before = metrics.scrape(stack)
+    http.post(stack, "/upload.php", b"x" * 70000)
+    http.get(stack, "/download.php?bytes=50000")
+    now = metrics.scrape(stack)
+    assert now.get("demo_request_bytes_total") - before.get("demo_request_bytes_total") == 70000
+    out = now.get("demo_response_bytes_total") - before.get("demo_response_bytes_total")
+    assert 50000 <= out <= 50500
+
+
+def test_build_and_start(stack):
+    m = metrics.scrape(stack)
+    label = m.labels("demo_build_info")[0]
+    assert label["mpm"] == "event" and label["httpd"].startswith("Apache/2.4") and label["version"]
+    assert m.get("demo_start_time_seconds") > 1.6e9
+
+
+def test_stderr_lines(stack):
+    before = metrics.scrape(stack).get("demo_stderr_lines_total")
+    stack.error_log.claim("one line", count=1)
+    http.get(stack, "/stderr.php?line[]=one+line")
+    assert metrics.scrape(stack).get("demo_stderr_lines_total") == before + 1
+
+
+# -- errors -----------------------------------------------------------------------------------
+
+def test_errors_by_phase_and_backend_state(httpd, php_fpm, responder):
+    f = php_fpm()
+    r = responder(fcgi.response(b"x", headers="no header at all\r\n"))
+    h = httpd(f"""
+DemoBackend {r.url}
+DemoHealthCheck interval=100ms
+DemoRetry attempts=1
+DemoTimeout queue=200ms
+DocumentRoot {f.docroot}
+<FilesMatch "\\.php$">
+    SetHandler demo-fcgi
+</FilesMatch>
+<Location "/metrics">
+    SetHandler demo-metrics
+</Location>
+""")
+    h.error_log.claim("DM[0-9]+")
+    h.start()
+    assert http.get(h, "/params.php").status == 502
+    m = metrics.scrape(h)
+    assert m.get("demo_errors_total", phase="response") == 1
+    assert m.sum("demo_backend_requests_total", outcome="failed") == 1
+    assert m.sum("demo_requests_total", code="502") == 1
+    r.stop()
+    wait.until(lambda: metrics.scrape(h).sum("demo_backend_up") == 0, 5, "the backend to be seen down")
+    assert http.get(h, "/params.php").status == 503
+    m = metrics.scrape(h)
+    # It was refused until the time for waiting ran out.
+    assert m.get("demo_errors_total", phase="queue") + m.get("demo_errors_total", phase="connect") == 1
+    assert m.get("demo_queue_duration_seconds_count") == 1 and m.get("demo_queue_length") == 0
+
+
+# -- apache_* ---------------------------------------------------------------------------------
+
+APACHE = """up version info uptime_seconds_total accesses_total workers scoreboard cpuload
+sent_kilobytes_total generation processes connections""".split()
+
+
+@pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
+def test_scoreboard(httpd, php_fpm, mpm):
+    f = php_fpm().start()
+    h = httpd(config(f), mpm=mpm).start()
+    for _ in range(5):
+        http.get(h, "/index.html")
+
+    def counted():
+        m = metrics.scrape(h)
+        return m if m.get("apache_accesses_total") >= 5 else None
+    m = wait.until(counted, 5)
+    assert {"apache_" + n for n in APACHE} <= m.names
+    assert m.get("apache_up") == 1 and 2.4 < m.get("apache_version") < 3
+    assert m.get("apache_workers", state="busy") >= 1
+    assert m.get("apache_scoreboard", state="reply") >= 1
+    assert m.get("apache_processes", state="all") == len(h.pids())
+    assert m.get("apache_workers", state="idle") == m.get("apache_scoreboard", state="idle")
+    states = {x["state"] for x in m.labels("apache_scoreboard")}
+    assert states == set("idle startup read reply keepalive dns closing logging graceful_stop idle_cleanup open_slot".split())
+
+
+# -- phpfpm_* ----------------------------------------------------------------------------------
+
+PHPFPM = """up start_since accepted_connections listen_queue max_listen_queue listen_queue_length idle_processes
+active_processes total_processes max_active_processes max_children_reached slow_requests""".split()
+
+
+def test_status_page(httpd, php_fpm):
+    f = php_fpm(workers=4).start()
+    h = httpd(config(f)).start()
+    m = metrics.scrape(h)
+    uri = f"tcp://127.0.0.1:{f.status_port}/status"
+    assert {"phpfpm_" + n for n in PHPFPM} <= m.names
+    for n in PHPFPM:
+        assert m.labels("phpfpm_" + n) == [{"pool": "www", "scrape_uri": uri}]
+    assert m.sum("phpfpm_up") == 1 and m.sum("phpfpm_total_processes") == 4
+    assert m.sum("phpfpm_listen_queue_length") == 511
+
+
+@pytest.mark.parametrize("listen", ["tcp", "unix"])
+def test_saturated_pool_can_be_scraped(httpd, php_fpm, listen):
+    f = php_fpm(workers=1, listen=listen).start()
+    h = httpd(config(f)).start()
+    clients = [http.Connection(h.port) for _ in range(4)]
+    for c in clients:
+        c.request("GET", "/sleep.php?ms=2500")
+
+    def queued():
+        m = metrics.scrape(h)
+        return m if m.sum("phpfpm_listen_queue") >= 3 else None
+    m = wait.until(queued, 2.4, "three connections in the listen queue", every=0.2)
+    assert m.sum("phpfpm_active_processes") == 1 and m.sum("phpfpm_idle_processes") == 0
+    assert m.sum("demo_backend_outstanding_requests") == 4 and m.get("demo_requests_in_flight") == 4
+    for c in clients:
+        assert c.read().status == 200
+        c.close()
+    h.error_log.claim("DM0231", optional=True)
+
+
+def test_status_page_on_the_backends_own_listener(httpd, php_fpm):
+    f = php_fpm().start()
+    h = httpd(config(f).replace(f"DemoStatus {f.status_url}\n", "")).start()
+    m = metrics.scrape(h)
+    # pm.status_listen moves the page away from the pool's listener: what is there is a 404.
+    assert m.labels("phpfpm_up") == [{"pool": "", "scrape_uri": f"tcp://{f.listen}/status"}] or m.sum("phpfpm_up") == 1
+
+
+def test_status_page_that_does_not_answer_costs_a_bounded_time(httpd, php_fpm, responder):
+    f, r = php_fpm().start(), responder(30)
+    h = httpd(config(f, status=r.url + "/status")).start()
+    got = http.get(h, "/metrics")
+    assert got.seconds < 2 and metrics.parse(got.text).sum("phpfpm_up") == 0
+
+
+@pytest.mark.parametrize("page", [b"", b"<html>no</html>", b"pool:\n", b":\n:::\n", b"pool: x\naccepted conn: 9999999999999999999999\n",
+                                  b"accepted conn: 1\n" * 3000], ids=range(6))
+def test_odd_status_pages(httpd, php_fpm, responder, page):
+    f, r = php_fpm().start(), responder(fcgi.response(page))
+    h = httpd(config(f, status=r.url + "/status")).start()
+    m = metrics.scrape(h)
+    assert m.sum("phpfpm_up") == (1 if b"pool: x" in page else 0)
+    assert m.labels("phpfpm_accepted_connections") == []
