@@ -1,5 +1,6 @@
 UNIT_TESTS = \
 	tests/unit/test_fcgiw \
+	tests/unit/test_fcgiw_pairs \
 	tests/unit/test_fcgiw_stream \
 	tests/unit/test_cgih \
 	tests/unit/test_prom \
@@ -11,7 +12,10 @@ endif
 tests_unit_test_fcgiw_SOURCES = %D%/test_fcgiw.c %D%/testlib.h
 tests_unit_test_fcgiw_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(FCGI_CFLAGS)
 tests_unit_test_fcgiw_LDADD = lib/libdemo.la $(CMOCKA_LIBS)
-tests_unit_test_fcgiw_stream_SOURCES = %D%/test_fcgiw_stream.c %D%/testlib.h
+tests_unit_test_fcgiw_pairs_SOURCES = %D%/test_fcgiw_pairs.c %D%/testlib.h
+tests_unit_test_fcgiw_pairs_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_fcgiw_pairs_LDADD = lib/libdemo.la $(CMOCKA_LIBS)
+tests_unit_test_fcgiw_stream_SOURCES = %D%/test_fcgiw_stream.c %D%/testlib.h %D%/wire.h
 tests_unit_test_fcgiw_stream_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_fcgiw_stream_LDADD = lib/libdemo.la $(CMOCKA_LIBS)
 tests_unit_test_cgih_SOURCES = %D%/test_cgih.c %D%/testlib.h
