@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tools import fcgi, http, paths, ports, proc
+from tools import fcgi, http, paths, ports, proc, wait
 from tools.logwatch import LogWatch
 from tools.responder import At, Close, Reset, Split
 
@@ -150,4 +150,17 @@ def test_process_is_ended_by_its_id(tmp):
     p = proc.Process(["/bin/sh", "-c", "sleep 60 & wait"], tmp / "sh.log")
     kids = proc.children(p.pid)
     assert p.stop(signal.SIGTERM) == -signal.SIGTERM
-    assert not any(proc.alive(k) for k in kids)
+    wait.until(lambda: not any(proc.alive(k) for k in kids), 5, "the end of its children")
+
+
+def test_sanitizers_watch_the_module(httpd, responder):
+    if not paths.SANITIZE:
+        pytest.skip("DEMO_SANITIZE is not set")
+    h = httpd(f"DemoBackend {responder().url}").start()
+    for pid in h.pids():
+        assert "libasan" in open(f"/proc/{pid}/maps").read()
+    log = h.root / "san" / "sanitizer.1"
+    log.write_text("AddressSanitizer: a report")
+    with pytest.raises(AssertionError, match="a report"):
+        h.check()
+    log.unlink()
