@@ -184,6 +184,9 @@ def main() -> int:
     except Failed as e:
         print(f"scripts/demo: {e}", file=sys.stderr)
         return 1
+    except OSError as e:
+        print(f"scripts/demo: {e.strerror or e}: {e.filename or ''}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nscripts/demo: interrupted", file=sys.stderr)
         return 130

@@ -311,7 +311,8 @@ class Instance:
             "control-listen": f"127.0.0.1:{self.port('control')}", "http-listen": f"127.0.0.1:{self.port('http')}",
             "upstream": f"unix:{listen}" if listen.startswith("/") else listen, "advertise": "127.0.0.1",
             "authority": f"file://{self.stack.root}/authority/primary", "secret-file": self.stack.root / "secret",
-            "termination-log": self.dir / "termination-log",
+            "termination-log": self.dir / "termination-log", "uid": self.name, "workers": PHP_WORKERS,
+            "handoff-timeout": "60s",
         }
         return [self.stack.root / "bin/fcgi-sidecar", command, *(f"--{k}={v}" for k, v in options.items()), *more]
 
