@@ -4,7 +4,9 @@ UNIT_TESTS = \
 	tests/unit/test_fcgiw_stream \
 	tests/unit/test_cgih \
 	tests/unit/test_prom \
-	tests/unit/test_sc_relay
+	tests/unit/test_sc_relay \
+	tests/unit/test_sc_relay_control \
+	tests/unit/test_sc_relay_faults
 if HAVE_CMOCKA
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
@@ -30,3 +32,9 @@ RELAY_BED = %D%/relay_bed.c %D%/relay_bed.h %D%/testlib.h
 tests_unit_test_sc_relay_SOURCES = %D%/test_sc_relay.c $(RELAY_BED)
 tests_unit_test_sc_relay_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(APR_CFLAGS)
 tests_unit_test_sc_relay_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
+tests_unit_test_sc_relay_control_SOURCES = %D%/test_sc_relay_control.c $(RELAY_BED)
+tests_unit_test_sc_relay_control_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(APR_CFLAGS)
+tests_unit_test_sc_relay_control_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
+tests_unit_test_sc_relay_faults_SOURCES = %D%/test_sc_relay_faults.c $(RELAY_BED)
+tests_unit_test_sc_relay_faults_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(APR_CFLAGS)
+tests_unit_test_sc_relay_faults_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)

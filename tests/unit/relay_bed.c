@@ -19,6 +19,14 @@ void bed_sleep(int ms)
     nanosleep(&t, NULL);
 }
 
+/* What the relay logs, for whoever looks at a failing test: RELAY_BED_LOG=1. */
+static void log_line(void *context, sc_relay_log_level level, const char *id, const char *message)
+{
+    if (getenv("RELAY_BED_LOG") != NULL) {
+        fprintf(stderr, "%s: %s\n", id, message);
+    }
+}
+
 void bed_init(bed *b)
 {
     memset(b, 0, sizeof(*b));
@@ -32,6 +40,7 @@ void bed_init(bed *b)
     b->config.listen = b->listens;
     b->config.listen_count = 1;
     b->config.upstream = b->upstream;
+    b->config.log = log_line;
 }
 
 static void address(struct sockaddr_un *sun, const char *text)

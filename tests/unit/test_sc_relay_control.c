@@ -1,0 +1,369 @@
+/* What the hand-over asks of the relay: hold, drain, release, forward, end. */
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/unit/relay_bed.h"
+#include "tests/unit/testlib.h"
+
+static atomic_int drained_events;
+
+static void on_event(void *context, sc_relay_event event)
+{
+    if (event == SC_RELAY_EVENT_DRAINED) {
+        atomic_fetch_add(&drained_events, 1);
+    }
+}
+
+static int setup(void **state)
+{
+    static bed b;
+
+    bed_init(&b);
+    b.config.on_event = on_event;
+    bed_upstream_open(&b);
+    *state = &b;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    bed_stop(*state);
+    return 0;
+}
+
+static int ready_worker(const bed *b)
+{
+    int up = bed_accept(b);
+
+    bed_take_begin(up);
+    return up;
+}
+
+#define MS(n) ((apr_interval_time_t)(n) * 1000)
+
+static void held_requests_wait(void **state)
+{
+    bed *b = *state;
+    int busy, client, up;
+
+    atomic_store(&drained_events, 0);
+    bed_start(b);
+    busy = bed_get(b, 1, "in flight", true);
+    up = ready_worker(b);
+    bed_take_get(up, "in flight");
+    assert_int_equal(sc_relay_hold(b->relay, 0, 0), APR_SUCCESS);
+    client = bed_get(b, 1, "held", true);
+    bed_until(b, s.queued == 1 && s.held == 1 && s.mode == SC_RELAY_HELD);
+    assert_true(APR_STATUS_IS_TIMEUP(sc_relay_wait_drained(b->relay, MS(20))));
+    bed_answer(up, "done");
+    bed_expect(busy, FCGIW_STDOUT, 1, "done");
+    /* The answer is there, but the script may still run and write. */
+    assert_true(APR_STATUS_IS_TIMEUP(sc_relay_wait_drained(b->relay, MS(20))));
+    assert_int_equal(atomic_load(&drained_events), 0);
+    bed_take_begin(up);
+    assert_int_equal(sc_relay_wait_drained(b->relay, MS(WAIT_MS)), APR_SUCCESS);
+    bed_silence(up, 20);
+    assert_int_equal(sc_relay_release_local(b->relay, 1), APR_SUCCESS);
+    bed_take_get(up, "held");
+    assert_int_equal(atomic_load(&drained_events), 1);
+    close(busy);
+    close(client);
+    close(up);
+}
+
+static void a_long_request_is_not_a_pause(void **state)
+{
+    bed *b = *state;
+    int slow, client, up, other;
+
+    bed_start(b);
+    slow = bed_get(b, 1, "slow", true);
+    up = ready_worker(b);
+    bed_take_get(up, "slow");
+    bed_sleep(40);
+    assert_true(APR_STATUS_IS_TIMEUP(sc_relay_hold(b->relay, MS(30), MS(20))));
+    client = bed_get(b, 1, "goes on", true); /* nothing was held */
+    other = ready_worker(b);
+    bed_take_get(other, "goes on");
+    bed_answer(up, "at last");
+    bed_expect(slow, FCGIW_STDOUT, 1, "at last");
+    assert_int_equal(sc_relay_hold(b->relay, MS(WAIT_MS), MS(10)), APR_SUCCESS);
+    bed_until(b, s.mode == SC_RELAY_HELD && s.in_flight == 1);
+    close(slow);
+    close(client);
+    close(up);
+    close(other);
+}
+
+struct holder {
+    bed         *b;
+    apr_status_t rv;
+};
+
+static void *hold_it(void *data)
+{
+    struct holder *h = data;
+
+    h->rv = sc_relay_hold(h->b->relay, MS(20), MS(WAIT_MS));
+    return NULL;
+}
+
+static void the_hold_comes_when_all_are_young(void **state)
+{
+    bed *b = *state;
+    struct holder h = { .b = b, .rv = APR_EGENERAL };
+    pthread_t thread;
+    int slow, up;
+
+    bed_start(b);
+    slow = bed_get(b, 1, "slow", true);
+    up = ready_worker(b);
+    bed_take_get(up, "slow");
+    bed_until(b, s.oldest_in_flight > MS(30));
+    assert_int_equal(pthread_create(&thread, NULL, hold_it, &h), 0);
+    bed_sleep(20);
+    bed_until(b, s.mode == SC_RELAY_LOCAL);
+    bed_answer(up, "done");
+    pthread_join(thread, NULL);
+    assert_int_equal(h.rv, APR_SUCCESS);
+    bed_until(b, s.mode == SC_RELAY_HELD && s.in_flight == 0 && s.oldest_in_flight == 0);
+    close(slow);
+    close(up);
+}
+
+static void a_hold_has_an_end(void **state)
+{
+    bed *b = *state;
+    int client;
+
+    b->config.mode = SC_RELAY_HELD;
+    b->config.hold_timeout = MS(30);
+    b->config.hold_max = 1;
+    bed_start(b);
+    client = bed_get(b, 1, "held", true);
+    bed_expect_end(client, 1, FCGIW_OVERLOADED);
+    close(client);
+    bed_no_accept(b, 10);
+}
+
+/* --- two instances --------------------------------------------------------------------- */
+
+static void forwarding(void **state)
+{
+    bed *b = *state;
+    bed second;
+    int client, up;
+
+    bed_start(b);
+    bed_init(&second);
+    second.config.mode = SC_RELAY_HELD;
+    second.config.epoch = 4;
+    bed_start(&second);
+    client = bed_get(&second, 1, "over there", true);
+    bed_until(&second, s.queued == 1);
+    assert_int_equal(sc_relay_release_local(b->relay, 4), APR_SUCCESS);
+    assert_int_equal(sc_relay_forward_to(second.relay, b->listen, 4), APR_SUCCESS);
+    up = ready_worker(b);
+    {
+        bed_record r;
+
+        bed_read(up, &r);
+        assert_string_equal(bed_param(&r, "X"), "over there");
+        assert_null(bed_param(&r, SC_RELAY_PARAM_HOP)); /* not for PHP */
+        assert_null(bed_param(&r, SC_RELAY_PARAM_EPOCH));
+    }
+    bed_expect(up, FCGIW_PARAMS, 1, "");
+    bed_expect(up, FCGIW_STDIN, 1, "");
+    bed_answer(up, "hello from there");
+    bed_expect(client, FCGIW_STDOUT, 1, "hello from there");
+    bed_expect_end(client, 1, FCGIW_REQUEST_COMPLETE);
+    bed_until(&second, s.forwarded == 1 && s.completed == 1);
+    close(client);
+    close(up);
+    bed_stop(&second);
+}
+
+static void no_second_hop(void **state)
+{
+    bed *b = *state;
+    bed second;
+    int client;
+
+    bed_start(b);
+    bed_init(&second);
+    bed_start(&second);
+    /* Each believes that the other one is primary. */
+    assert_int_equal(sc_relay_forward_to(b->relay, second.listen, 2), APR_SUCCESS);
+    assert_int_equal(sc_relay_forward_to(second.relay, b->listen, 2), APR_SUCCESS);
+    client = bed_get(b, 1, "loop", true);
+    bed_expect_end(client, 1, FCGIW_OVERLOADED);
+    bed_until(&second, s.refused_hop == 1);
+    bed_until(b, s.refused_hop == 0);
+    close(client);
+    bed_stop(&second);
+}
+
+static void a_stale_instance_refuses(void **state)
+{
+    bed *b = *state;
+    bed second;
+    int client;
+
+    b->config.epoch = 2;
+    bed_start(b);
+    bed_init(&second);
+    bed_start(&second);
+    assert_int_equal(sc_relay_forward_to(second.relay, b->listen, 3), APR_SUCCESS);
+    client = bed_get(&second, 1, "too new", true);
+    bed_expect_end(client, 1, FCGIW_OVERLOADED);
+    bed_until(b, s.refused_epoch == 1 && s.queued == 0);
+    close(client);
+    bed_stop(&second);
+}
+
+static void a_bad_address_changes_nothing(void **state)
+{
+    bed *b = *state;
+
+    bed_start(b);
+    assert_int_not_equal(sc_relay_forward_to(b->relay, "nonsense", 9), APR_SUCCESS);
+    assert_int_not_equal(sc_relay_forward_to(b->relay, "host.invalid:9000", 9), APR_SUCCESS);
+    bed_until(b, s.mode == SC_RELAY_LOCAL && s.epoch == 0);
+}
+
+/* --- the end ------------------------------------------------------------------------------ */
+
+static void lame_duck(void **state)
+{
+    bed *b = *state;
+    uint8_t out[1024];
+    int idle, client, up;
+
+    bed_start(b);
+    idle = bed_dial(b);
+    client = bed_get(b, 1, "before", true);
+    up = ready_worker(b);
+    bed_take_get(up, "before");
+    assert_int_equal(sc_relay_lame_duck(b->relay), APR_SUCCESS);
+    bed_answer(up, "before");
+    bed_expect(client, FCGIW_STDOUT, 1, "before");
+    bed_expect_end(client, 1, FCGIW_REQUEST_COMPLETE);
+    bed_closed(client);
+    close(client);
+    bed_silence(idle, 30); /* left to its client */
+    assert_true(APR_STATUS_IS_TIMEUP(sc_relay_wait_quiet(b->relay, MS(10))));
+    bed_take_begin(up);
+    bed_send(idle, out, put_get(out, 1, "after", true));
+    bed_take_get(up, "after");
+    bed_answer(up, "after");
+    bed_expect(idle, FCGIW_STDOUT, 1, "after");
+    bed_expect_end(idle, 1, FCGIW_REQUEST_COMPLETE);
+    bed_closed(idle);
+    close(idle);
+    assert_int_equal(sc_relay_wait_quiet(b->relay, MS(WAIT_MS)), APR_SUCCESS);
+    close(up);
+}
+
+static void calls_before_the_start(void **state)
+{
+    bed *b = *state;
+    char error[256];
+
+    assert_int_equal(sc_relay_create(&b->relay, &b->config, error, sizeof(error)), APR_SUCCESS);
+    assert_int_equal(sc_relay_hold(b->relay, 0, 0), APR_EINIT);
+    assert_int_equal(sc_relay_port(b->relay), 0); /* a Unix socket has none */
+}
+
+static void bad_configurations(void **state)
+{
+    static const char *const nowhere[] = { "127.0.0.1" };
+    bed *b = *state;
+    sc_relay *relay = NULL;
+    sc_relay_config c = b->config;
+    char error[256] = "";
+
+    c.workers = 0;
+    assert_int_equal(sc_relay_create(&relay, &c, error, sizeof(error)), APR_EINVAL);
+    assert_non_null(strstr(error, "workers"));
+    c = b->config;
+    c.upstream = "php-fpm.sock";
+    assert_int_equal(sc_relay_create(&relay, &c, error, sizeof(error)), APR_EINVAL);
+    assert_non_null(strstr(error, "php-fpm.sock"));
+    c = b->config;
+    c.listen = nowhere;
+    assert_int_equal(sc_relay_create(&relay, &c, error, sizeof(error)), APR_EINVAL);
+    assert_non_null(strstr(error, "127.0.0.1"));
+    assert_null(relay);
+}
+
+/* --- over TCP, where nothing proves that a worker reads -------------------------------------- */
+
+static int tcp_listener(char *text, size_t size)
+{
+    struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof(sin);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
+    snprintf(text, size, "127.0.0.1:%u", (unsigned)ntohs(sin.sin_port));
+    return fd;
+}
+
+static void a_tcp_upstream(void **state)
+{
+    bed *b = *state;
+    uint8_t out[1024];
+    char address[64];
+    size_t n;
+    int client, up, own;
+
+    bed_upstream_close(b);
+    b->up = tcp_listener(address, sizeof(address));
+    b->config.upstream = address;
+    bed_start(b);
+    client = bed_get(b, 1, "get", true);
+    up = ready_worker(b);
+    bed_take_get(up, "get");
+    bed_answer(up, "got");
+    bed_expect(client, FCGIW_STDOUT, 1, "got");
+    bed_expect_end(client, 1, FCGIW_REQUEST_COMPLETE);
+    bed_send(client, out, put_get(out, 1, "kept", true));
+    bed_take_begin(up);
+    bed_take_get(up, "kept");
+    close(up); /* a safe request runs again when a kept connection ends without a byte */
+    up = ready_worker(b);
+    bed_take_get(up, "kept");
+    bed_answer(up, "again");
+    bed_expect(client, FCGIW_STDOUT, 1, "again");
+    bed_expect_end(client, 1, FCGIW_REQUEST_COMPLETE);
+    n = put_head(out, 1, "POST", "post", true);
+    n += put_record(out + n, FCGIW_STDIN, 1, NULL, 0, 0);
+    bed_send(client, out, n);
+    own = ready_worker(b); /* any other gets a connection of its own … */
+    bed_take_get(own, "post");
+    close(own);            /* … and is not repeated */
+    bed_closed(client);
+    bed_no_accept(b, 20);
+    close(client);
+    close(up);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(held_requests_wait), T(a_long_request_is_not_a_pause), T(the_hold_comes_when_all_are_young),
+        T(a_hold_has_an_end), T(forwarding), T(no_second_hop), T(a_stale_instance_refuses),
+        T(a_bad_address_changes_nothing), T(lame_duck), T(calls_before_the_start), T(bad_configurations),
+        T(a_tcp_upstream)
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
