@@ -1,0 +1,432 @@
+#include "fcgi-sidecar/sc_handoff.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fcgi-sidecar/sc_fault.h"
+#include "fcgi-sidecar/sc_file.h"
+#include "fcgi-sidecar/sc_log.h"
+#include "fcgi-sidecar/sc_ship.h"
+#include "fcgi-sidecar/sc_work.h"
+
+#define LAG_LEVEL_BYTES (1u << 20) /* a standby that lacks less may be promoted */
+#define LOCK_MS         1000
+#define FINISH_MS       2000
+#define GRANT_RETRY_MS  100
+#define ATTEMPT_PAUSE_MS 500
+
+/* One attempt. */
+struct attempt {
+    sc_node *node;
+    sc_member successor;
+    sc_position position;
+    uint64_t digest;
+    int64_t held_us; /* when requests began to wait; 0: they do not */
+    bool force;      /* the last chance: does not wait for requests that stay in flight */
+};
+
+static sc_peer_call call_to(sc_node *n, const sc_state *state, const sc_member *to,
+                            const char *path)
+{
+    sc_peer_call call;
+
+    sc_node_call(n, &call, state, to->control, path, to->uid);
+    return call;
+}
+
+/* --- before the commit point ---------------------------------------------------------- */
+
+static apr_status_t hold_requests(struct attempt *a, sc_error *err)
+{
+    const sc_options *o = a->node->options;
+    sc_relay *relay = a->node->relay;
+    apr_status_t rv = sc_relay_hold(relay, o->young_age, a->force ? 0 : o->young_wait);
+
+    if (APR_STATUS_IS_TIMEUP(rv)) {
+        sc_warn("SC0431", "requests older than --young-age stayed in flight for --young-wait");
+        rv = sc_relay_hold(relay, 0, 0);
+    }
+    if (rv != APR_SUCCESS) {
+        return sc_error_errno(err, rv, "the relay can not hold requests");
+    }
+    a->held_us = sc_now_us();
+    rv = sc_relay_wait_drained(relay, o->hold_timeout / 2);
+    if (APR_STATUS_IS_TIMEUP(rv) && a->force) {
+        sc_warn("SC0432", "requests stay in flight; what they still want to write will fail");
+        return APR_SUCCESS;
+    }
+    return rv == APR_SUCCESS ? rv
+        : sc_error_set(err, SC_EAGAIN, "requests in flight did not end within half of "
+                       "--hold-timeout");
+}
+
+static apr_status_t ask_promise(struct attempt *a, sc_error *err)
+{
+    sc_node *n = a->node;
+    sc_state state;
+    sc_peer_call call;
+    json_t *body = json_pack("{s:o}", "position", sc_position_to_json(&a->position));
+    json_t *answer = NULL;
+    uint64_t digest = 0;
+    apr_status_t rv;
+
+    sc_node_state(n, &state);
+    call = call_to(n, &state, &a->successor, "/v1/prepare");
+    call.timeout_ms = (int)(n->options->hold_timeout / 1000);
+    rv = sc_peer_request(&call, body, &answer, err);
+    if (rv == APR_SUCCESS && (!sc_digest_from_json(&digest, json_object_get(answer, "digest"))
+                              || digest != a->digest)) {
+        rv = sc_error_set(err, SC_ECORRUPT, "the standby's image has another digest");
+    }
+    json_decref(body);
+    json_decref(answer);
+    return rv;
+}
+
+static apr_status_t prepare(struct attempt *a, sc_error *err)
+{
+    sc_node *n = a->node;
+    bool whole = false;
+    apr_status_t rv;
+
+    (void)sc_db_checkpoint(n->db, &whole, NULL); /* so that little is left under the lock */
+    SC_STEP("hold");
+    rv = hold_requests(a, err);
+    if (rv == APR_SUCCESS) {
+        rv = sc_db_lock(n->db, LOCK_MS, err);
+    }
+    if (rv == APR_SUCCESS) {
+        SC_STEP("locked");
+        rv = sc_ship_finish(n, a->successor.uid, FINISH_MS, &a->position, &a->digest, err);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = ask_promise(a, err);
+    }
+    if (rv == APR_SUCCESS) {
+        SC_STEP("promised");
+        /* With the log in the file, byte 18 is what every new connection sees. */
+        rv = sc_db_checkpoint(n->db, &whole, err);
+        if (rv == APR_SUCCESS && !whole) {
+            sc_warn("SC0433", "a reader keeps part of the log; the fence rests on the write lock "
+                    "until it ends");
+        }
+    }
+    return rv;
+}
+
+/* --- the commit point --------------------------------------------------------------------- */
+
+static apr_status_t commit(struct attempt *a, sc_error *err)
+{
+    sc_node *n = a->node;
+    apr_status_t rv;
+
+    if (sc_now_us() - a->held_us > n->options->hold_timeout) {
+        return sc_error_set(err, SC_EAGAIN, "--hold-timeout has passed");
+    }
+    pthread_mutex_lock(&n->lock);
+    n->state.successor = a->successor;
+    n->state.position = a->position;
+    n->state.digest = a->digest;
+    n->state.prepared = true;
+    rv = sc_state_move(&n->state, SC_STATE_FENCED, "commit point", err);
+    if (rv != APR_SUCCESS) {
+        memset(&n->state.successor, 0, sizeof(n->state.successor));
+        n->state.prepared = false;
+    }
+    pthread_cond_broadcast(&n->changed);
+    pthread_mutex_unlock(&n->lock);
+    SC_STEP("committed");
+    return rv;
+}
+
+/* Back to PRIMARY.  If even that can not be saved, nobody knows what the disk
+ * says after a crash: end, and let the restart read it. */
+static void roll_back(struct attempt *a, const char *why)
+{
+    sc_node *n = a->node;
+    sc_state state;
+    sc_error err = { 0, "" };
+
+    atomic_fetch_add(&n->metrics.handoffs_rolled_back, 1);
+    if (sc_node_move(n, SC_STATE_PRIMARY, why, &err) != APR_SUCCESS) {
+        sc_fail("SC0434", "can not roll back (%s); ending, so that a restart reads the state from "
+                "disk", err.text);
+        _exit(1);
+    }
+    sc_db_unlock(n->db);
+    sc_node_state(n, &state);
+    (void)sc_relay_release_local(n->relay, state.epoch);
+    if (a->held_us != 0) {
+        sc_metrics_pause(&n->metrics, sc_now_us() - a->held_us);
+    }
+    sc_warn("SC0435", "hand-over to %s rolled back: %s", a->successor.uid, why);
+}
+
+/* --- after the commit point ------------------------------------------------------------------ */
+
+static apr_status_t send_grant(sc_node *n, const sc_state *state, sc_error *err)
+{
+    json_t *body = json_pack("{s:s, s:I, s:o, s:o}", "uid", state->successor.uid,
+                             "epoch", (json_int_t)(state->epoch + 1),
+                             "position", sc_position_to_json(&state->position),
+                             "digest", sc_digest_to_json(state->digest));
+    sc_peer_call call = call_to(n, state, &state->successor, "/v1/grant");
+    apr_status_t rv = sc_peer_request(&call, body, NULL, err);
+
+    json_decref(body);
+    return rv;
+}
+
+/* The successor may be primary by now and a restart of its may have given it
+ * another address: the authority knows it. */
+static void look_up_successor(sc_node *n, sc_state *state)
+{
+    sc_authority_record r;
+
+    if (sc_authority_read(&n->authority, &r, NULL) == APR_SUCCESS
+        && strcmp(r.primary.uid, state->successor.uid) == 0) {
+        state->successor = r.primary;
+    }
+}
+
+/* Asks until the successor answers; requests wait meanwhile.  SC_EFAILED when
+ * serve ends before. */
+static apr_status_t grant(sc_node *n, sc_state *state, sc_error *err)
+{
+    char last[SC_ERROR_LEN] = "";
+    apr_status_t rv = SC_EFAILED;
+    bool go_on = true;
+
+    if (n->db != NULL) {
+        rv = sc_db_fence_set(sc_db_fd(n->db), true, err);
+        if (rv != APR_SUCCESS) {
+            sc_warn("SC0436", "%s; the write lock holds as long as this process lives", err->text);
+        }
+    }
+    SC_STEP("fenced");
+    while (go_on) {
+        rv = send_grant(n, state, err);
+        if (rv == APR_SUCCESS) {
+            break;
+        }
+        if (strcmp(last, err->text) != 0) {
+            sc_warn("SC0437", "GRANT not confirmed, asking again: %s", err->text);
+            memcpy(last, err->text, sizeof(last));
+        }
+        look_up_successor(n, state);
+        pthread_mutex_lock(&n->lock);
+        sc_node_wait(n, GRANT_RETRY_MS);
+        go_on = !n->stopping;
+        pthread_mutex_unlock(&n->lock);
+    }
+    return rv;
+}
+
+/* From FENCED to FORWARDING. */
+static apr_status_t finish(sc_node *n, int64_t held_us, sc_error *err)
+{
+    sc_state state;
+    apr_status_t rv;
+
+    sc_node_state(n, &state);
+    rv = grant(n, &state, err);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    SC_STEP("confirmed");
+    rv = sc_node_forward(n, &state.successor, state.epoch + 1, err);
+    if (held_us != 0) {
+        sc_metrics_pause(&n->metrics, sc_now_us() - held_us);
+    }
+    pthread_mutex_lock(&n->lock);
+    n->state.successor = state.successor;
+    n->state.primary = state.successor;
+    n->state.epoch++;
+    if (rv == APR_SUCCESS) {
+        rv = sc_state_move(&n->state, SC_STATE_FORWARDING, "GRANT confirmed", err);
+    }
+    if (rv != APR_SUCCESS) {
+        n->state.epoch--;
+    }
+    pthread_cond_broadcast(&n->changed);
+    pthread_mutex_unlock(&n->lock);
+    atomic_fetch_add(&n->metrics.handoffs_done, rv == APR_SUCCESS ? 1 : 0);
+    return rv;
+}
+
+/* --- the whole ----------------------------------------------------------------------------------- */
+
+static apr_status_t try_once(struct attempt *a, sc_error *err)
+{
+    sc_node *n = a->node;
+    apr_status_t rv = sc_node_move(n, SC_STATE_DRAINING, "pre-stop", err);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    pthread_mutex_lock(&n->lock);
+    while (n->tidying) {
+        sc_node_wait(n, 10);
+    }
+    pthread_mutex_unlock(&n->lock);
+    rv = prepare(a, err);
+    if (rv == APR_SUCCESS) {
+        rv = commit(a, err);
+    }
+    if (rv != APR_SUCCESS) {
+        roll_back(a, err->text);
+        return rv;
+    }
+    rv = finish(n, a->held_us, err);
+    if (rv == APR_SUCCESS) {
+        sc_info("SC0430", "%s is primary; requests waited %lld us", a->successor.uid,
+                (long long)(sc_now_us() - a->held_us));
+    }
+    return rv;
+}
+
+/* Waits for a standby that is nearly level; false when the time is over. */
+static bool wait_candidate(sc_node *n, struct attempt *a, int64_t end_ms)
+{
+    uint64_t lag = 0;
+    bool stopping = false;
+
+    sc_work_phase(n, &n->handoff, "waiting for a standby", 0);
+    while (!stopping && sc_now_ms() < end_ms) {
+        if (sc_ship_candidate(n, &a->successor, &lag) && lag < LAG_LEVEL_BYTES) {
+            return true;
+        }
+        pthread_mutex_lock(&n->lock);
+        sc_node_wait(n, 100);
+        stopping = n->stopping;
+        pthread_mutex_unlock(&n->lock);
+    }
+    return false;
+}
+
+static apr_status_t run(sc_node *n, sc_error *err)
+{
+    int64_t limit_ms = n->options->handoff_timeout / 1000;
+    int64_t end_ms = sc_now_ms() + limit_ms;
+    apr_status_t rv = SC_EAGAIN;
+
+    sc_error_set(err, rv, "no standby came within --handoff-timeout; what this pod has written "
+                 "since is only here: %s", n->options->database);
+    for (;;) {
+        struct attempt a = { .node = n };
+        sc_state state;
+
+        if (!wait_candidate(n, &a, end_ms)) {
+            return rv;
+        }
+        a.force = end_ms - sc_now_ms() < limit_ms / 4;
+        sc_work_phase(n, &n->handoff, "handing over", 0);
+        rv = try_once(&a, err);
+        sc_node_state(n, &state);
+        if (rv == APR_SUCCESS || state.id != SC_STATE_PRIMARY) {
+            return rv;
+        }
+        pthread_mutex_lock(&n->lock);
+        sc_node_wait(n, ATTEMPT_PAUSE_MS);
+        pthread_mutex_unlock(&n->lock);
+    }
+}
+
+static void *handoff_thread(void *context)
+{
+    sc_node *n = context;
+    sc_error err = { 0, "" };
+    sc_state state;
+    apr_status_t rv;
+
+    sc_node_state(n, &state);
+    rv = state.id == SC_STATE_FENCED ? finish(n, 0, &err) : run(n, &err);
+    if (rv != APR_SUCCESS) {
+        sc_fail("SC0438", "pre-stop: %s", err.text);
+    }
+    sc_work_end(n, &n->handoff, rv, rv == APR_SUCCESS ? "the successor is primary" : err.text);
+    return NULL;
+}
+
+static apr_status_t launch(sc_node *n, sc_error *err)
+{
+    int rc;
+
+    sc_handoff_join(n);
+    rc = pthread_create(&n->handoff_thread, NULL, handoff_thread, n);
+    if (rc != 0) {
+        return sc_error_errno(err, rc, "thread");
+    }
+    n->handoff_launched = true;
+    return APR_SUCCESS;
+}
+
+void sc_handoff_join(sc_node *n)
+{
+    if (n->handoff_launched) {
+        pthread_join(n->handoff_thread, NULL);
+        n->handoff_launched = false;
+    }
+}
+
+void sc_handoff_hook(sc_node *n, sc_control_request *request)
+{
+    sc_error err = { 0, "" };
+    sc_state state;
+
+    sc_node_state(n, &state);
+    if ((state.id == SC_STATE_PRIMARY || state.id == SC_STATE_FENCED)
+        && sc_work_begin(n, &n->handoff, "begin") && launch(n, &err) != APR_SUCCESS) {
+        sc_work_end(n, &n->handoff, SC_EFAILED, err.text);
+    }
+    if (state.id == SC_STATE_EMPTY || state.id == SC_STATE_SYNCING
+        || state.id == SC_STATE_STANDBY) {
+        sc_error_set(&err, SC_EREFUSED, "this instance is %s, not PRIMARY: nothing to hand over",
+                     sc_state_name(state.id));
+        sc_control_fail(request, &err);
+        return;
+    }
+    sc_work_stream(n, request, &n->handoff);
+}
+
+/* The fence may have been missed by a crash right after the commit point.  */
+static apr_status_t fence_again(sc_node *n, sc_error *err)
+{
+    int fd = open(n->options->database, O_RDWR | O_CLOEXEC);
+    apr_status_t rv;
+
+    if (fd < 0) {
+        return errno == ENOENT ? APR_SUCCESS
+            : sc_error_errno(err, errno, "can not open %s", n->options->database);
+    }
+    rv = sc_db_fence_set(fd, true, err);
+    close(fd);
+    return rv;
+}
+
+apr_status_t sc_handoff_recover(sc_node *n, sc_error *err)
+{
+    sc_state state;
+    apr_status_t rv;
+
+    sc_node_state(n, &state);
+    if (state.id == SC_STATE_FENCED || state.id == SC_STATE_FORWARDING) {
+        rv = fence_again(n, err);
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+    }
+    if (state.id == SC_STATE_FORWARDING) {
+        return sc_node_forward(n, &state.successor, state.epoch, err);
+    }
+    if (state.id != SC_STATE_FENCED) {
+        return APR_SUCCESS;
+    }
+    sc_warn("SC0439", "restarted after the commit point: asking %s again", state.successor.uid);
+    return sc_work_begin(n, &n->handoff, "asking the successor") ? launch(n, err) : APR_SUCCESS;
+}
