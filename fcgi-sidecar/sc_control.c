@@ -259,7 +259,7 @@ static void refuse(sc_control_request *r, sc_error *err)
 {
     if (err->rv == SC_EAUTH) {
         atomic_fetch_add(&r->control->refused, 1);
-        sc_warn("SC0301", "control port: request refused: %s", err->text);
+        sc_warn("SC0601", "control port: request refused: %s", err->text);
     }
     sc_control_fail(r, err);
 }
