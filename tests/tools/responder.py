@@ -99,10 +99,11 @@ class Responder:
     ping     answer php-fpm's ping (SCRIPT_NAME /ping) by itself, outside the script and the records
     backlog  of listen(2)
     accept   False: connections wait in the backlog
+    host     an address of the loopback network; port a given one instead of any free one
     """
 
     def __init__(self, *script, path: Path | str | None = None, ping: bool = True, backlog: int = 128,
-                 accept: bool = True, keep: bool = True):
+                 accept: bool = True, keep: bool = True, host: str = "127.0.0.1", port: int | None = None):
         self.path, self.ping_path, self.keep = (str(path) if path else None), "/ping" if ping else None, keep
         self.requests: list[Exchange] = []      # in order of BEGIN_REQUEST, without pings
         self.pings = 0
@@ -115,7 +116,7 @@ class Responder:
         self._threads: list[threading.Thread] = []
         self._backlog, self._accept = backlog, accept
         self._listener: socket.socket | None = None
-        self.port: int | None = None
+        self.host, self.port = host, port
 
     # -- life ------------------------------------------------------------------------
     def start(self) -> "Responder":
@@ -127,7 +128,7 @@ class Responder:
         else:
             s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            s.bind(("127.0.0.1", self.port or 0))
+            s.bind((self.host, self.port or 0))
             self.port = s.getsockname()[1]
         s.listen(self._backlog)
         self._listener = s
@@ -171,11 +172,11 @@ class Responder:
 
     @property
     def url(self) -> str:
-        return f"unix:{self.path}" if self.path else f"fcgi://127.0.0.1:{self.port}"
+        return f"unix:{self.path}" if self.path else f"fcgi://{self.host}:{self.port}"
 
     @property
     def address(self):
-        return self.path or ("127.0.0.1", self.port)
+        return self.path or (self.host, self.port)
 
     # -- script and record -----------------------------------------------------------
     def script(self, *steps) -> None:

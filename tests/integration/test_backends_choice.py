@@ -1,0 +1,183 @@
+"""Several backends: who gets a request, who is left alone after failures, who stands by."""
+import threading
+import time
+
+import pytest
+
+from tools import fcgi, http, metrics, ports, wait
+from tools.responder import Reset
+
+CONFIG = """
+DemoBackend {urls}
+# Nobody listens there: no request for the status page gets among those that are counted.
+DemoStatus fcgi://127.0.0.1:{port}/status
+{more}
+<Location "/health">
+    SetHandler demo-health
+</Location>
+<Location "/metrics">
+    SetHandler demo-metrics
+</Location>
+<FilesMatch "\\.php$">
+    SetHandler demo-fcgi
+</FilesMatch>
+"""
+FAST = "DemoHealthCheck interval=100ms timeout=500ms fall=1\n"
+
+
+def config(*backends, more=FAST):
+    return CONFIG.format(urls=" ".join(b if isinstance(b, str) else b.url for b in backends), more=more,
+                         port=ports.free_port())
+
+
+def page(h, name="x.php"):
+    (h.docroot / name).touch()
+    return "/" + name
+
+
+def checked(h, n: int):
+    """Waits until the first check of n addresses was made."""
+    wait.until(lambda: metrics.scrape(h).sum("demo_health_checks_total") >= n, 5, "the first checks")
+
+
+def who(*names):
+    return [lambda ex, n=n: fcgi.response(n.encode(), req_id=ex.id) for n in names]
+
+
+def ask(h, n: int) -> list[str]:
+    got = [http.get(h, "/x.php") for _ in range(n)]
+    assert all(r.status == 200 for r in got), [r.status for r in got]
+    return [r.text for r in got]
+
+
+def test_all_share_the_work(httpd, responder):
+    rs = [responder(step) for step in who("a", "b", "c")]
+    h = httpd(config(*rs)).start()
+    page(h)
+    got = ask(h, 90)
+    assert all(15 <= got.count(x) <= 50 for x in "abc"), got
+
+
+@pytest.mark.parametrize("mpm", ["event", "prefork"])
+def test_outstanding_requests_count_over_all_children(httpd, responder, mpm):
+    gate = threading.Event()
+    rs = [responder(lambda ex: (gate.wait(20), fcgi.response(b"x", req_id=ex.id))[1]) for _ in range(2)]
+    h = httpd(config(*rs, more="DemoHealthCheck interval=1h"), mpm=mpm).start()
+    page(h)
+    checked(h, 2)
+    clients = []
+    for i in range(8):
+        c = http.Connection(h.port)
+        c.request("GET", "/x.php")
+        clients.append(c)
+        wait.until(lambda: len(rs[0].requests) + len(rs[1].requests) == i + 1, 5)
+    assert [len(r.requests) for r in rs] == [4, 4]
+    assert metrics.scrape(h).sum("demo_backend_outstanding_requests") == 8
+    gate.set()
+    for c in clients:
+        assert c.read().status == 200
+        c.close()
+    wait.until(lambda: metrics.scrape(h).sum("demo_backend_outstanding_requests") == 0, 5)
+
+
+def test_address_found_down_gets_no_request(httpd, responder):
+    a, b = responder(*who("a")), responder(*who("b"))
+    h = httpd(config(a, b))
+    h.error_log.claim("DM0231")
+    h.start()
+    page(h)
+    checked(h, 2)
+    b.stop()
+    wait.until(lambda: metrics.scrape(h).sum("demo_backend_up") == 1, 5)
+    assert set(ask(h, 20)) == {"a"}
+    b.start()
+    wait.until(lambda: metrics.scrape(h).sum("demo_backend_up") == 2, 5)
+    assert set(ask(h, 40)) == {"a", "b"}
+
+
+def test_failures_hold_back_with_growing_pauses(httpd, responder):
+    """The ping passes, but requests fail: what the check does not see, the requests tell."""
+    good, bad = responder(*who("good")), responder(Reset())
+    h = httpd(config(good, bad))
+    h.error_log.claim("DM[0-9]+", optional=True)
+    h.start()
+    page(h)
+    checked(h, 2)
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        assert ask(h, 1) == ["good"]              # the retry takes the other one
+    # Pauses of 1, 2, 4 s: at 0, 1 and 3 s.
+    assert 2 <= len(bad.requests) <= 4, len(bad.requests)
+    assert metrics.scrape(h).get("demo_backend_usable", backend=bad.url, address=f"127.0.0.1:{bad.port}") in (0, 1)
+
+
+def test_the_only_backend_is_always_tried(httpd, responder):
+    r = responder(Reset())
+    h = httpd(config(r, more=FAST + "DemoRetry attempts=1\n"))
+    h.error_log.claim("DM[0-9]+")
+    h.start()
+    page(h)
+    checked(h, 1)
+    for _ in range(10):
+        assert http.get(h, "/x.php").status == 502
+    assert len(r.requests) == 10
+    r.script(*who("back"))
+    assert ask(h, 1) == ["back"]                  # at once, no pause
+
+
+def test_backup_serves_only_while_no_other_works(httpd, responder):
+    main, backup = responder(*who("main")), responder(*who("backup"))
+    h = httpd(config(main, more=FAST + f"DemoBackupBackend {backup.url}\n"))
+    h.error_log.claim("DM[0-9]+", optional=True)
+    h.start()
+    page(h)
+    checked(h, 2)
+    assert set(ask(h, 20)) == {"main"}
+    main.stop()
+    assert set(ask(h, 20)) == {"backup"}
+    assert http.get(h, "/health/readyz").status == 200
+    main.start()
+    wait.until(lambda: ask(h, 1) == ["main"], 10, "the return to the main backend")
+    wait.until(lambda: metrics.scrape(h).sum("demo_backend_usable") == 2, 5)
+    assert set(ask(h, 20)) == {"main"}
+
+
+def test_same_url_twice_is_one_backend(httpd, responder):
+    r = responder(*who("a"))
+    h = httpd(config(r, r)).start()
+    page(h)
+    checked(h, 1)
+    assert len(metrics.scrape(h).labels("demo_backend_up")) == 1
+
+
+def test_each_virtual_server_has_its_own(httpd, responder):
+    a, b = responder(*who("a")), responder(*who("b"))
+    h = httpd("", ports_count=2)
+    h.config = config(a) + "\n".join(
+        f'<VirtualHost *:{p}>\nDocumentRoot "{h.docroot}"\n{extra}\n</VirtualHost>'
+        for p, extra in zip(h.ports, ["", f"DemoBackend {b.url}"]))
+    h.start()
+    page(h)
+    checked(h, 2)
+    assert {http.get(h.ports[0], "/x.php").text for _ in range(10)} == {"a"}
+    assert {http.get(h.ports[1], "/x.php").text for _ in range(10)} == {"b"}
+
+
+def test_too_many_backends_are_refused(httpd):
+    h = httpd(config(*(f"fcgi://127.0.0.1:{9000 + i}" for i in range(33))))
+    h.error_log.claim("DM0204")
+    h.error_log.claim("AH00020", optional=True)
+    with pytest.raises(AssertionError, match="more than 32 different backends"):
+        h.start()
+
+
+def test_ports_of_dead_backends_do_not_block(httpd, responder):
+    dead = [f"fcgi://127.0.0.1:{ports.free_port()}" for _ in range(5)]
+    r = responder(*who("alive"))
+    h = httpd(config(*dead, r))
+    h.error_log.claim("DM0231", count=5)
+    h.error_log.claim("DM[0-9]+", optional=True)
+    h.start()
+    page(h)
+    checked(h, 6)
+    assert set(ask(h, 30)) == {"alive"}
