@@ -83,7 +83,10 @@ void sc_dispatch_wake(sc_relay *relay)
 
 /* --- who runs where ------------------------------------------------------------------ */
 
-/* A request may cross from one instance to another once. */
+/* Each crossing from one instance to another must be made with newer knowledge
+ * than the one before, so no request can go round: a standby's request that met
+ * the cut-over at the old primary goes back to the standby, which is primary
+ * one epoch later. */
 static bool admit(sc_client *c)
 {
     sc_relay *relay = c->relay;
@@ -91,12 +94,13 @@ static bool admit(sc_client *c)
     if (c->request.hop == 0) {
         return true;
     }
-    if (relay->mode == SC_RELAY_FORWARD || c->request.hop > 1) {
+    if (relay->mode == SC_RELAY_FORWARD
+        && (c->request.epoch >= relay->epoch || c->request.hop >= SC_RELAY_HOP_MAX)) {
         sc_count_add(relay, SC_N_REFUSED_HOP, 1);
         sc_relay_log(relay, SC_RELAY_LOG_WARNING, "SC0311",
                      "a request that was forwarded here would have to be forwarded again: refused");
     }
-    else if (c->request.epoch > relay->epoch) {
+    else if (relay->mode != SC_RELAY_FORWARD && c->request.epoch > relay->epoch) {
         sc_count_add(relay, SC_N_REFUSED_EPOCH, 1);
         sc_relay_log(relay, SC_RELAY_LOG_WARNING, "SC0312",
                      "a request was forwarded with epoch %" PRIu64 ", ours is %" PRIu64 ": refused",

@@ -34,6 +34,9 @@
 
 typedef struct sc_relay sc_relay;
 
+/* Crossings between instances that a request survives; each needs a greater epoch. */
+#define SC_RELAY_HOP_MAX 4
+
 /* What the relay does with a request that is ready to run. */
 typedef enum {
     SC_RELAY_HELD,    /* it waits (at most hold_timeout); those in flight go on */
@@ -123,7 +126,7 @@ typedef struct {
     uint64_t held;                /* requests that met SC_RELAY_HELD */
     uint64_t overloaded_queue;    /* OVERLOADED: the queue was full */
     uint64_t overloaded_timeout;  /* OVERLOADED: the wait was too long */
-    uint64_t refused_hop;         /* OVERLOADED: it would have been the second hop */
+    uint64_t refused_hop;         /* OVERLOADED: it would have been forwarded again without newer knowledge */
     uint64_t refused_epoch;       /* OVERLOADED: forwarded with an epoch that is ahead of ours */
     uint64_t refused_multiplex;   /* CANT_MPX_CONN */
     uint64_t client_aborts;       /* clients gone before their answer was complete */
@@ -177,7 +180,7 @@ apr_status_t sc_relay_release_local(sc_relay *relay, uint64_t epoch);
 
 /* Held and new requests go to the relay at address ("host:port" or
  * "unix:/path", resolved by the calling thread), marked with epoch and hop;
- * one that was itself forwarded here is refused (OVERLOADED).  May be called
+ * one that was forwarded here with the same or a greater epoch is refused (OVERLOADED).  May be called
  * again with another address or epoch.  APR_EINVAL or a resolver's status for
  * an address that does not parse or resolve: nothing has changed. */
 apr_status_t sc_relay_forward_to(sc_relay *relay, const char *address, uint64_t epoch);

@@ -207,9 +207,9 @@ static void upstream_check_offer(sc_upstream *u)
 static void make_prefix(sc_upstream *u)
 {
     static const fcgiw_begin begin = { FCGIW_RESPONDER, FCGIW_KEEP_CONN };
-    char epoch[24];
+    char epoch[24], hops[12];
     fcgiw_pair hop = { (const uint8_t *)SC_RELAY_PARAM_HOP, sizeof(SC_RELAY_PARAM_HOP) - 1,
-                       (const uint8_t *)"1", 1 };
+                       (const uint8_t *)hops, 0 };
     fcgiw_pair ep = { (const uint8_t *)SC_RELAY_PARAM_EPOCH, sizeof(SC_RELAY_PARAM_EPOCH) - 1,
                       (const uint8_t *)epoch, 0 };
     fcgiw_params params;
@@ -223,6 +223,7 @@ static void make_prefix(sc_upstream *u)
         u->prefix_len = FCGIW_HEADER_LEN + FCGIW_BODY_LEN;
     }
     if (u->target->is_forward) {
+        hop.value_len = (size_t)snprintf(hops, sizeof(hops), "%u", u->client->request.hop + 1);
         ep.value_len = (size_t)snprintf(epoch, sizeof(epoch), "%" PRIu64, u->target->relay->epoch);
         fcgiw_params_init(&params, u->prefix + u->prefix_len, sizeof(u->prefix) - u->prefix_len,
                           SC_REQUEST_ID);

@@ -208,6 +208,41 @@ static void no_second_hop(void **state)
     bed_stop(&second);
 }
 
+/* A standby's request is held by the old primary; the cut-over makes the
+ * standby primary one epoch later, and the request goes back to it. */
+static void back_with_newer_knowledge(void **state)
+{
+    bed *b = *state;
+    bed second;
+    int client, up;
+
+    bed_start(b);
+    bed_init(&second);
+    bed_start(&second);
+    assert_int_equal(sc_relay_hold(second.relay, 0, 0), APR_SUCCESS);
+    assert_int_equal(sc_relay_forward_to(b->relay, second.listen, 1), APR_SUCCESS);
+    client = bed_get(b, 1, "there and back", true);
+    bed_until(&second, s.queued == 1);
+    assert_int_equal(sc_relay_release_local(b->relay, 2), APR_SUCCESS);
+    assert_int_equal(sc_relay_forward_to(second.relay, b->listen, 2), APR_SUCCESS);
+    up = ready_worker(b);
+    {
+        bed_record r;
+
+        bed_read(up, &r);
+        assert_string_equal(bed_param(&r, "X"), "there and back");
+    }
+    bed_expect(up, FCGIW_PARAMS, 1, "");
+    bed_expect(up, FCGIW_STDIN, 1, "");
+    bed_answer(up, "here after all");
+    bed_expect(client, FCGIW_STDOUT, 1, "here after all");
+    bed_expect_end(client, 1, FCGIW_REQUEST_COMPLETE);
+    bed_until(b, s.refused_hop == 0);
+    close(client);
+    close(up);
+    bed_stop(&second);
+}
+
 static void a_stale_instance_refuses(void **state)
 {
     bed *b = *state;
@@ -360,7 +395,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(held_requests_wait), T(a_long_request_is_not_a_pause), T(the_hold_comes_when_all_are_young),
-        T(a_hold_has_an_end), T(forwarding), T(no_second_hop), T(a_stale_instance_refuses),
+        T(a_hold_has_an_end), T(forwarding), T(no_second_hop), T(back_with_newer_knowledge), T(a_stale_instance_refuses),
         T(a_bad_address_changes_nothing), T(lame_duck), T(calls_before_the_start), T(bad_configurations),
         T(a_tcp_upstream)
     };
