@@ -289,6 +289,8 @@ static void names_compare_without_case(void **state)
     assert_false(cgih_field_is(&f, "Content-Type2"));
     assert_false(cgih_field_is(&f, "Content_Type"));
     assert_false(cgih_field_is(&f, ""));
+    f = field_of("AZ-az", "");
+    assert_true(cgih_field_is(&f, "az-AZ"));
     f = field_of("@[`{", "");
     assert_false(cgih_field_is(&f, "`{@["));
     f = field_of("", "");

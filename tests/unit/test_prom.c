@@ -400,6 +400,9 @@ static const struct {
     { "application/openmetrics-text2", PROM_TEXT },
     { "application/openmetrics", PROM_TEXT },
     { "xapplication/openmetrics-text", PROM_TEXT },
+    { "application/openmetricz-text", PROM_TEXT },
+    { "axxxxxxxxxxxxxxxxxxxxxxxxxxx", PROM_TEXT },
+    { "bpplication/openmetrics-text", PROM_TEXT },
     { "application/openmetrics-text;q=0", PROM_TEXT },
     { "application/openmetrics-text;q=0.000", PROM_TEXT },
     { "application/openmetrics-text;q=0.001", PROM_OPENMETRICS },
@@ -415,6 +418,7 @@ static const struct {
     { "application/openmetrics-text;q=0.5,*/*;q=0.1", PROM_OPENMETRICS },
     /* what names the type decides, not what covers it */
     { "application/openmetrics-text;q=0.5,text/plain;q=0.1,*/*", PROM_OPENMETRICS },
+    { "application/openmetrics-text;q=0.5,text/plain;q=0,*/*", PROM_OPENMETRICS },
     { "*/*,text/plain;q=0.1,application/openmetrics-text;q=0.5", PROM_OPENMETRICS },
     { "application/openmetrics-text;q=0.5,text/*;q=0.1,*/*", PROM_OPENMETRICS },
     { "application/openmetrics-text;q=0.3,application/openmetrics-text;version=0.0.1;q=0.8,"
