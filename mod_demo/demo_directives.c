@@ -466,5 +466,5 @@ const command_rec demo_directives[] = {
                       "uri=/ping expect=pong interval=2s timeout=1s fall=2 rise=1"),
     AP_INIT_TAKE1("DemoStatus", set_status, NULL, RSRC_CONF,
                   "where php-fpm's status page is, e.g. fcgi://php-fpm:9002/status"),
-    { NULL }
+    { .name = NULL }
 };
