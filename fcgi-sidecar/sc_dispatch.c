@@ -6,6 +6,7 @@
 /* How long a worker that has answered is given to come back before another
  * connection is opened in its place. */
 #define WORKER_RETURNS (1 * APR_TIME_C(1000))
+#define LOOK_AGAIN     (20 * APR_TIME_C(1000))
 
 static sc_target *target_of(sc_relay *relay)
 {
@@ -154,6 +155,33 @@ static unsigned returning(const sc_target *t, apr_time_t now)
     return n;
 }
 
+/* The kernel tells when a worker has read; asking now and then costs little and
+ * does not rely on it. */
+static void look_again(sc_relay *relay, sc_target *t)
+{
+    sc_link *l, *next;
+    sc_upstream *u;
+
+    if (!t->proves || relay->look_again_at > relay->loop.now) {
+        return;
+    }
+    relay->look_again_at = relay->loop.now + LOOK_AGAIN;
+    for (l = t->offered.next; l != &t->offered; l = next) {
+        next = l->next;
+        u = SC_OWNER(l, sc_upstream, link);
+        if (u->state == SC_UPSTREAM_OFFERED) {
+            sc_upstream_check_offer(u);
+        }
+    }
+}
+
+static void due_at(sc_relay *relay, apr_time_t when)
+{
+    if (relay->dispatch_at == 0 || when < relay->dispatch_at) {
+        relay->dispatch_at = when;
+    }
+}
+
 /* One connection on its way for each request that waits. */
 static void open_more(sc_relay *relay, sc_target *t)
 {
@@ -165,10 +193,13 @@ static void open_more(sc_relay *relay, sc_target *t)
         coming++;
     }
     if (t->retry_at > now) {
-        relay->dispatch_at = t->retry_at;
+        due_at(relay, t->retry_at);
     }
     else if (back > 0 && t->count < t->max) {
-        relay->dispatch_at = now + WORKER_RETURNS;
+        due_at(relay, now + WORKER_RETURNS);
+    }
+    if (t->proves && t->offered_count > 0) {
+        due_at(relay, relay->look_again_at);
     }
 }
 
@@ -201,6 +232,7 @@ void sc_dispatch_run(sc_relay *relay)
         sc_upstream_run(u, c); /* false: that connection had gone, the next one */
     }
     if (relay->queue_len > 0) {
+        look_again(relay, t);
         open_more(relay, t);
     }
 }

@@ -343,7 +343,7 @@ static void *relay_main(void *data)
         }
         was_drained = is_drained;
         sc_relay_publish(relay);
-        if (!relay->dispatch_due) {
+        if (!relay->dispatch_due && !relay->stopping) {
             until = earlier(until, relay->dispatch_at);
             sc_loop_turn(&relay->loop, until);
         }

@@ -157,6 +157,7 @@ struct sc_relay {
     unsigned    queue_len;
     bool        dispatch_due;
     apr_time_t  dispatch_at;    /* due then; 0: not by time */
+    apr_time_t  look_again_at;  /* when offered connections are looked at next */
 
     sc_relay_mode mode;
     uint64_t    epoch;

@@ -187,7 +187,10 @@ static bool still_silent(sc_upstream *u)
     return false;
 }
 
-static void upstream_check_offer(sc_upstream *u)
+/* SIOCOUTQ counts what the kernel spends on each unread piece, hundreds of
+ * bytes.  While it tells us of the reading (sock_wfree) it still holds a single
+ * one, so less than a BEGIN_REQUEST is nothing. */
+void sc_upstream_check_offer(sc_upstream *u)
 {
     int unread = 0;
 
@@ -197,7 +200,7 @@ static void upstream_check_offer(sc_upstream *u)
         }
         sc_upstream_close(u);
     }
-    else if (ioctl(u->io.fd, SIOCOUTQ, &unread) == 0 && unread == 0) {
+    else if (ioctl(u->io.fd, SIOCOUTQ, &unread) == 0 && unread < FCGIW_HEADER_LEN + FCGIW_BODY_LEN) {
         upstream_is_ready(u);
     }
 }
@@ -468,7 +471,7 @@ static void upstream_event(sc_io *io, uint32_t events)
         upstream_connected(u);
         break;
     case SC_UPSTREAM_OFFERED:
-        upstream_check_offer(u);
+        sc_upstream_check_offer(u);
         break;
     case SC_UPSTREAM_READY:
         if (!still_silent(u)) {

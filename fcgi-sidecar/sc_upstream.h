@@ -49,6 +49,9 @@ void sc_target_down(sc_target *t, const char *phase, int error);
  * failure until t->retry_at). */
 bool sc_upstream_open(sc_target *t);
 
+/* OFFERED: has a worker read it? */
+void sc_upstream_check_offer(sc_upstream *u);
+
 /* Binds the client's request to a READY connection.  False: the connection
  * had gone and nothing was sent; try another. */
 bool sc_upstream_run(sc_upstream *u, sc_client *c);

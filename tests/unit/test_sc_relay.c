@@ -213,6 +213,7 @@ static void many_parameters(void **state)
 
 static void too_many_parameters(void **state)
 {
+    static const uint8_t content[8000];
     static uint8_t big[9000];
     bed *b = *state;
     uint8_t request[1024];
@@ -224,7 +225,7 @@ static void too_many_parameters(void **state)
     client = bed_dial(b);
     bed_send(client, request, put_begin(request, 1, FCGIW_RESPONDER, FCGIW_KEEP_CONN));
     for (i = 0; i < 4; i++) {
-        bed_send(client, big, put_record(big, FCGIW_PARAMS, 1, big, 8000, 0));
+        bed_send(client, big, put_record(big, FCGIW_PARAMS, 1, content, sizeof(content), 0));
     }
     bed_read(client, &r);
     assert_int_equal(r.h.type, FCGIW_STDOUT);
