@@ -118,7 +118,7 @@ static void other_request_ids(void **state)
         bed_read(client, &r);
         assert_int_equal(r.h.type, FCGIW_STDERR);
         assert_int_equal(r.h.request_id, 513);
-        assert_memory_equal(r.content, "oops" + n, r.h.content_length);
+        assert_memory_equal(r.content, &"oops"[n], r.h.content_length);
         n += r.h.content_length;
     }
     bed_expect(client, FCGIW_STDOUT, 513, "body");
