@@ -126,7 +126,7 @@ static void write_identity(prom_writer *w)
     static const prom_family up = { "apache_up", PROM_GAUGE, NULL, "1: httpd answers." };
     static const prom_family version = { "apache_version", PROM_GAUGE, NULL,
         "httpd's version as a number: 2.462 is 2.4.62." };
-    static const prom_family info = { "apache", PROM_INFO, NULL,
+    static const prom_family info = { "apache_info", PROM_GAUGE, NULL,
         "httpd's version and processing module." };
     static const prom_family generation = { "apache_generation", PROM_GAUGE, NULL,
         "How often the configuration was read and the children replaced." };

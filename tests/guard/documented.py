@@ -76,7 +76,7 @@ def metrics(guard: Guard) -> None:
     code = set()
     for path in guard.sources("mod_demo", "fcgi-sidecar", ext=(".c", ".def")):
         name = path.split("/")[1]
-        if name.endswith("metrics.def") or name.startswith(("demo_metrics", "demo_export", "sc_metrics")):
+        if name.endswith("metrics.def") or name.startswith(("demo_metrics", "demo_scoreboard", "demo_status", "sc_metrics")):
             code.update(s for s in strings(guard.read(path) or "") if re.fullmatch(METRIC, s))
     documented = page_terms(guard, "docs/metrics.md", METRIC)
     compare(guard, "metric", {family(n) for n in code}, "docs/metrics.md",
