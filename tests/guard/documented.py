@@ -75,9 +75,10 @@ def family(name: str) -> str:
 def metrics(guard: Guard) -> None:
     code = set()
     for path in guard.sources("mod_demo", "fcgi-sidecar", ext=(".c", ".def")):
-        name = path.split("/")[1]
-        if name.endswith("metrics.def") or name.startswith(("demo_metrics", "demo_scoreboard", "demo_status", "sc_metrics")):
-            code.update(s for s in strings(guard.read(path) or "") if re.fullmatch(METRIC, s))
+        # own names are rows of a table; the exporters' names stand where they are written
+        own = path.endswith("metrics.def") or "metrics" in path
+        pattern = METRIC if own else r"(?:apache|phpfpm)_[a-z0-9_]+"
+        code.update(s for s in strings(guard.read(path) or "") if re.fullmatch(pattern, s))
     documented = page_terms(guard, "docs/metrics.md", METRIC)
     compare(guard, "metric", {family(n) for n in code}, "docs/metrics.md",
             None if documented is None else {family(n) for n in documented})
