@@ -392,17 +392,59 @@ static void remove_database(const char *path)
     }
 }
 
+/* A copy that has all its bytes: no fence, WAL without a log, checked, synced. */
+static apr_status_t finish_copy(const char *to, sc_error *err)
+{
+    sqlite3 *target = NULL;
+    int fd = open(to, O_RDWR | O_CLOEXEC);
+    struct stat st;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        rv = sc_error_errno(err, errno, "can not open %s", to);
+    }
+    else if (st.st_size > SC_DB_FENCE_OFFSET) {
+        bool fenced = false;
+
+        rv = sc_db_fence_get(fd, &fenced);
+        rv = rv == APR_SUCCESS && fenced ? sc_db_fence_set(fd, false, err) : rv;
+    }
+    close_fd(fd);
+    if (rv == APR_SUCCESS) {
+        rv = connect_db(&target, to, SQLITE_OPEN_READWRITE, err);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = make_wal(target, to, err);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = quick_check(target, to, err);
+    }
+    if (sqlite3_close(target) != SQLITE_OK && rv == APR_SUCCESS) {
+        rv = sc_error_set(err, SC_EFAILED, "%s is still in use", to);
+    }
+    return rv == APR_SUCCESS ? sync_file(to, err) : rv;
+}
+
+static apr_status_t create_new(const char *path, sc_error *err)
+{
+    int fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+
+    if (fd < 0) {
+        return sc_error_errno(err, errno, "can not create %s", path);
+    }
+    close(fd);
+    return APR_SUCCESS;
+}
+
 apr_status_t sc_db_copy(const char *from, const char *to, sc_db_progress progress,
                         void *context, sc_error *err)
 {
     sqlite3 *source = NULL, *target = NULL;
-    apr_status_t rv;
-    int fd = open(to, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+    apr_status_t rv = create_new(to, err);
 
-    if (fd < 0) {
-        return sc_error_errno(err, errno, "can not create %s", to);
+    if (rv != APR_SUCCESS) {
+        return rv;
     }
-    close(fd);
     rv = connect_db(&source, from, SQLITE_OPEN_READONLY, err);
     if (rv == APR_SUCCESS) {
         /* One transaction: a writer can not make the backup start again. */
@@ -414,18 +456,61 @@ apr_status_t sc_db_copy(const char *from, const char *to, sc_db_progress progres
     if (rv == APR_SUCCESS) {
         rv = run_backup(source, target, to, progress, context, err);
     }
-    if (rv == APR_SUCCESS) {
-        rv = make_wal(target, to, err);
-    }
-    if (rv == APR_SUCCESS) {
-        rv = quick_check(target, to, err);
-    }
     sqlite3_close(source);
-    if (sqlite3_close(target) != SQLITE_OK && rv == APR_SUCCESS) {
-        rv = sc_error_set(err, SC_EFAILED, "%s is still in use", to);
+    sqlite3_close(target);
+    if (rv == APR_SUCCESS) {
+        rv = finish_copy(to, err);
+    }
+    if (rv != APR_SUCCESS) {
+        remove_database(to);
+    }
+    return rv;
+}
+
+/* Bytes of one file; a `from` that does not exist is nothing to copy. */
+static apr_status_t copy_bytes(const char *from, const char *to, sc_error *err)
+{
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    int out = -1;
+    off_t at = 0;
+    ssize_t n = 0;
+    char buffer[65536];
+    apr_status_t rv = APR_SUCCESS;
+
+    if (in < 0) {
+        return errno == ENOENT ? APR_SUCCESS : sc_error_errno(err, errno, "can not open %s", from);
+    }
+    out = open(to, O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0600);
+    if (out < 0) {
+        rv = sc_error_errno(err, errno, "can not create %s", to);
+    }
+    while (rv == APR_SUCCESS && (n = read(in, buffer, sizeof(buffer))) > 0) {
+        rv = sc_file_pwrite(out, buffer, (size_t)n, at);
+        at += n;
+    }
+    if (rv != APR_SUCCESS || n < 0) {
+        rv = sc_error_errno(err, n < 0 ? errno : rv, "can not copy %s to %s", from, to);
+    }
+    close_fd(in);
+    close_fd(out);
+    return rv;
+}
+
+apr_status_t sc_db_stage(const char *from, const char *to, sc_error *err)
+{
+    static const char *const suffixes[] = { "", "-wal", "-journal" };
+    apr_status_t rv = APR_SUCCESS;
+    size_t i;
+
+    for (i = 0; i < 3 && rv == APR_SUCCESS; i++) {
+        char source[PATH_MAX + 16], target[PATH_MAX + 16];
+
+        snprintf(source, sizeof(source), "%s%s", from, suffixes[i]);
+        snprintf(target, sizeof(target), "%s%s", to, suffixes[i]);
+        rv = copy_bytes(source, target, err);
     }
     if (rv == APR_SUCCESS) {
-        rv = sync_file(to, err);
+        rv = finish_copy(to, err);
     }
     if (rv != APR_SUCCESS) {
         remove_database(to);

@@ -67,6 +67,10 @@ typedef void (*sc_db_progress)(void *context, uint64_t done, uint64_t total); /*
 apr_status_t sc_db_copy(const char *from, const char *to, sc_db_progress progress,
                         void *context, sc_error *err);
 
+/* The same of a database that nobody writes and that may lie in a folder which
+ * can not be written (an image's seed): its bytes, with what lies in its log. */
+apr_status_t sc_db_stage(const char *from, const char *to, sc_error *err);
+
 /* quick_check of a file that nobody has open (no lock is taken, no log is
  * looked at).  SC_ECORRUPT with what it found. */
 apr_status_t sc_db_check_file(const char *path, sc_error *err);

@@ -57,7 +57,7 @@ typedef struct sc_node {
     struct sc_follower *followers;
     bool tidying;             /* sc_ship_tidy() has the write lock or is about to */
     pthread_t start_thread, handoff_thread;
-    bool start_launched, start_ended, handoff_launched;
+    bool start_launched, start_ended, start_final, handoff_launched;
     sc_work start;            /* post-start's work */
     sc_work handoff;          /* pre-stop's work */
 

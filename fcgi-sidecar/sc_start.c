@@ -54,7 +54,7 @@ static apr_status_t stage_seed(sc_node *n, const char *staged, sc_error *err)
         return sc_error_errno(err, errno, "first deployment, but there is no seed database %s "
                               "(--seed-database)", o->seed_database);
     }
-    rv = sc_db_copy(o->seed_database, staged, NULL, NULL, err);
+    rv = sc_db_stage(o->seed_database, staged, err);
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -111,6 +111,7 @@ static apr_status_t first_deployment(sc_node *n, const sc_authority_record *gran
     if (rv == APR_SUCCESS) {
         sc_work_phase(n, &n->start, "installing the seed database", 0);
         rv = stage_seed(n, staged, err);
+        n->start_final = rv != APR_SUCCESS; /* the same seed fails again */
     }
     if (rv == APR_SUCCESS && granted == NULL) {
         sc_random_hex(mine.lineage, SC_LINEAGE_LEN / 2);
@@ -289,7 +290,7 @@ static void *start_thread(void *context)
                 memcpy(last, err.text, sizeof(last));
             }
             late = n->start.running && sc_now_ms() - n->start.moved_ms > limit_ms;
-            if (is_final(rv, state.id) || (late && state.id != SC_STATE_STANDBY)) {
+            if (n->start_final || is_final(rv, state.id) || (late && state.id != SC_STATE_STANDBY)) {
                 give_up(n, rv == APR_SUCCESS ? SC_EFAILED : rv, err.text);
                 break;
             }
@@ -316,7 +317,7 @@ static apr_status_t launch(sc_node *n, sc_error *err)
     int rc;
 
     sc_start_join(n);
-    n->start_ended = false;
+    n->start_ended = n->start_final = false;
     rc = pthread_create(&n->start_thread, NULL, start_thread, n);
     if (rc != 0) {
         return sc_error_errno(err, rc, "thread");

@@ -1,0 +1,139 @@
+"""Pairs of sidecars with a php-fpm each, and writers of unique ids through their relays."""
+from __future__ import annotations
+
+import random
+import sqlite3
+import threading
+import time
+import uuid
+from pathlib import Path
+
+from . import fcgi, paths
+
+
+def seed(folder, rows: int = 0, row_bytes: int = 1000, journal: str = "wal") -> Path:
+    """A seed database with the table of writes, and ballast of rows * row_bytes."""
+    p = Path(folder) / "seed.sqlite"
+    con = sqlite3.connect(p)
+    con.execute(f"PRAGMA journal_mode={journal}")
+    con.execute("CREATE TABLE writes (id TEXT NOT NULL, instance TEXT)")
+    con.execute("CREATE TABLE ballast (n INTEGER PRIMARY KEY, data BLOB)")
+    con.executemany("INSERT INTO ballast (data) VALUES (randomblob(?))", ((row_bytes,) for _ in range(rows)))
+    con.commit()
+    con.close()
+    paths.give(p)
+    return p
+
+
+def params(php, query: str) -> dict:
+    return fcgi.script_params("/sidecar.php", str(php.docroot / "sidecar.php"), query=query)
+
+
+class Instance:
+    """A sidecar and the php-fpm behind it; all take the same document root."""
+
+    def __init__(self, name: str, make_sidecar, make_php, seed_database, workers: int = 8, **kw):
+        self.name = name
+        self.php = make_php(workers=workers, listen="unix", name=f"php-{name}",
+                            env={"INSTANCE": name})
+        self.sidecar = make_sidecar(name, upstream=self.php.url, seed=seed_database, **kw)
+        self.php.env["DATABASE"] = str(self.sidecar.database)
+
+    def start(self, post_start: bool = True) -> "Instance":
+        self.sidecar.start()
+        if post_start:
+            self.join()
+        return self
+
+    def join(self) -> None:
+        self.sidecar.post_start()
+        if self.php.proc is None:
+            self.php.start()
+
+    def stop(self) -> None:
+        self.sidecar.stop()
+        self.php.stop()
+
+    @property
+    def state(self) -> str:
+        return self.sidecar.status()["state"]
+
+    def rows(self) -> list[str]:
+        con = sqlite3.connect(f"file:{self.sidecar.database}?mode=ro", uri=True, timeout=10)
+        try:
+            return [r[0] for r in con.execute("SELECT id FROM writes")]
+        finally:
+            con.close()
+
+    def integrity(self) -> str:
+        con = sqlite3.connect(f"file:{self.sidecar.database}?mode=ro", uri=True, timeout=10)
+        try:
+            return con.execute("PRAGMA integrity_check").fetchone()[0]
+        finally:
+            con.close()
+
+
+class Writers:
+    """n threads that write a fresh id each time through one of the relays, until stop().
+
+    relays may be changed while they run: the addresses a web server would know.
+    """
+
+    def __init__(self, docroot, relays, n: int = 8, query: str = "", pause: float = 0.0):
+        self.docroot, self.relays, self.n, self.query, self.pause = docroot, list(relays), n, query, pause
+        self.acknowledged: list[str] = []
+        self.failed: list[tuple[str, str]] = []
+        self.done: list[tuple[float, float]] = []       # (when, how long) of the acknowledged
+        self._lock, self._stop, self._threads = threading.Lock(), threading.Event(), []
+
+    def __enter__(self) -> "Writers":
+        self._threads = [threading.Thread(target=self._run, args=(i,), daemon=True) for i in range(self.n)]
+        for t in self._threads:
+            t.start()
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self._stop.set()
+        for t in self._threads:
+            t.join(40)
+            assert not t.is_alive(), "a writer hangs"
+
+    def _run(self, who: int) -> None:
+        while not self._stop.is_set():
+            wid, sent, relay = f"w{who}-{uuid.uuid4().hex}", time.monotonic(), random.choice(self.relays)
+            try:
+                with fcgi.Client(relay, timeout=30) as c:
+                    r = c.request(fcgi.script_params("/sidecar.php", f"{self.docroot}/sidecar.php",
+                                                     query=f"id={wid}{self.query}"))
+                ok, why = r.complete and r.status == 200 and r.body == b"ok", f"{r.protocol_status} {r.out[:200]!r}"
+            except OSError as e:
+                ok, why = False, f"{relay}: {type(e).__name__}: {e}"
+            now = time.monotonic()
+            with self._lock:
+                if ok:
+                    self.acknowledged.append(wid)
+                    self.done.append((now, now - sent))
+                else:
+                    self.failed.append((wid, why))
+            if self.pause:
+                self._stop.wait(self.pause)
+
+    def wait(self, n: int, timeout: float = 30) -> None:
+        """Until n more were acknowledged."""
+        goal, end = len(self.acknowledged) + n, time.monotonic() + timeout
+        while len(self.acknowledged) < goal:
+            assert time.monotonic() < end, f"{n} more writes did not come; last failures: {self.failed[-3:]}"
+            time.sleep(0.01)
+
+    def slowest(self) -> float:
+        return max(took for _, took in self.done)
+
+    def gap(self) -> float:
+        """Longest time without an acknowledged write."""
+        marks = sorted(t for t, _ in self.done)
+        return max(b - a for a, b in zip(marks, marks[1:]))
+
+    def verdict(self, rows: list[str]) -> dict:
+        have = set(rows)
+        return {"acknowledged": len(self.acknowledged), "lost": [i for i in self.acknowledged if i not in have],
+                "duplicated": len(rows) - len(have), "failed": self.failed}
