@@ -45,10 +45,16 @@ void sc_dispatch_enqueue(sc_client *c)
 
 void sc_dispatch_requeue(sc_client *c)
 {
-    sc_list_prepend(&c->relay->queue, &c->queue_link);
-    c->relay->queue_len++;
+    sc_relay *relay = c->relay;
+
+    sc_list_prepend(&relay->queue, &c->queue_link);
+    relay->queue_len++;
+    if (relay->mode != SC_RELAY_HELD && relay->loop.now - c->queued_at >= relay->config.queue_timeout) {
+        sc_dispatch_timeout(c); /* to and fro for long enough */
+        return;
+    }
     start_wait(c);
-    sc_dispatch_wake(c->relay);
+    sc_dispatch_wake(relay);
 }
 
 void sc_dispatch_remove(sc_client *c)
@@ -218,6 +224,10 @@ void sc_dispatch_run(sc_relay *relay)
     }
     relay->dispatch_due = false;
     if (relay->mode == SC_RELAY_HELD) {
+        return;
+    }
+    if (t->pause_until > relay->loop.now) {
+        due_at(relay, t->pause_until);
         return;
     }
     while (!sc_list_empty(&relay->queue)) {

@@ -123,6 +123,7 @@ typedef struct {
     uint64_t requests;            /* BEGIN_REQUESTs taken */
     uint64_t completed;           /* END_REQUESTs of the upstream passed on */
     uint64_t forwarded;           /* requests handed to the other instance */
+    uint64_t taken_back;          /* of these: refused there without being run, queued here again */
     uint64_t held;                /* requests that met SC_RELAY_HELD */
     uint64_t overloaded_queue;    /* OVERLOADED: the queue was full */
     uint64_t overloaded_timeout;  /* OVERLOADED: the wait was too long */
@@ -179,10 +180,12 @@ apr_status_t sc_relay_wait_drained(sc_relay *relay, apr_interval_time_t limit);
 apr_status_t sc_relay_release_local(sc_relay *relay, uint64_t epoch);
 
 /* Held and new requests go to the relay at address ("host:port" or
- * "unix:/path", resolved by the calling thread), marked with epoch and hop;
- * one that was forwarded here with the same or a greater epoch is refused (OVERLOADED).  May be called
- * again with another address or epoch.  APR_EINVAL or a resolver's status for
- * an address that does not parse or resolve: nothing has changed. */
+ * "unix:/path", resolved by the calling thread), marked with epoch and hop.
+ * One that was itself forwarded here crosses again only with newer knowledge
+ * (a greater epoch), else it is refused with OVERLOADED; the relay it came from
+ * queues it again, for that one may serve by then.  May be called again with
+ * another address or epoch.  APR_EINVAL or a resolver's status for an address
+ * that does not parse or resolve: nothing has changed. */
 apr_status_t sc_relay_forward_to(sc_relay *relay, const char *address, uint64_t epoch);
 
 /* From now on each answer ends with its connection closed, whatever the

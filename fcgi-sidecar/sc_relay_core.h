@@ -41,7 +41,7 @@ typedef struct sc_target sc_target;
 /* Index of each number in sc_relay.count; written by the relay's thread alone,
  * read by any, relaxed. */
 enum sc_count {
-    SC_N_ACCEPTED, SC_N_REQUESTS, SC_N_COMPLETED, SC_N_FORWARDED, SC_N_HELD,
+    SC_N_ACCEPTED, SC_N_REQUESTS, SC_N_COMPLETED, SC_N_FORWARDED, SC_N_TAKEN_BACK, SC_N_HELD,
     SC_N_OVERLOADED_QUEUE, SC_N_OVERLOADED_TIMEOUT, SC_N_REFUSED_HOP, SC_N_REFUSED_EPOCH,
     SC_N_REFUSED_MULTIPLEX, SC_N_CLIENT_ABORTS, SC_N_CLIENT_ERRORS, SC_N_UPSTREAM_CONNECTS,
     SC_N_UPSTREAM_CONNECT_ERRORS, SC_N_UPSTREAM_STALE, SC_N_UPSTREAM_ERRORS,
@@ -71,6 +71,7 @@ struct sc_target {
     sc_link    busy;        /* oldest request first */
     apr_time_t retry_at;    /* monotonic; no attempt to connect before it */
     apr_interval_time_t backoff;
+    apr_time_t pause_until; /* monotonic; it refused a request lately, none is sent before */
 };
 
 enum sc_upstream_state {

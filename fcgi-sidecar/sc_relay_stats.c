@@ -112,6 +112,7 @@ void sc_relay_stats_get(const sc_relay *relay, sc_relay_stats *s)
     s->requests = get(relay, SC_N_REQUESTS);
     s->completed = get(relay, SC_N_COMPLETED);
     s->forwarded = get(relay, SC_N_FORWARDED);
+    s->taken_back = get(relay, SC_N_TAKEN_BACK);
     s->held = get(relay, SC_N_HELD);
     s->overloaded_queue = get(relay, SC_N_OVERLOADED_QUEUE);
     s->overloaded_timeout = get(relay, SC_N_OVERLOADED_TIMEOUT);

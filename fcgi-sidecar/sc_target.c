@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <linux/sockios.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -46,6 +47,17 @@ void sc_target_down(sc_target *t, const char *phase, int error)
         }
     }
     sc_dispatch_wake(relay);
+}
+
+void sc_target_dropped(sc_target *t)
+{
+    if (t->backoff > 0) {
+        sc_target_down(t, "closes connections before a worker takes them", ECONNRESET);
+        return;
+    }
+    t->backoff = BACKOFF_FIRST;
+    t->retry_at = t->relay->loop.now + t->backoff;
+    sc_dispatch_wake(t->relay);
 }
 
 void sc_target_init(sc_target *t, sc_relay *relay, bool is_forward, unsigned max)
@@ -97,7 +109,7 @@ void sc_target_set(sc_target *t, const sc_address *address)
     /* The other relay reads whatever comes: its socket proves nothing. */
     t->proves = address->is_unix && !t->is_forward && kernel_proves();
     t->backoff = 0;
-    t->retry_at = 0;
+    t->retry_at = t->pause_until = 0;
     t->tried = t->up = false;
 }
 

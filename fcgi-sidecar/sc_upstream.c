@@ -14,6 +14,7 @@
 
 #define BACKLOG_FULL  (5 * APR_TIME_C(1000))
 #define TRUSTED       (50 * APR_TIME_C(1000)) /* TCP: used so lately that it is not looked at again */
+#define REFUSED_PAUSE (10 * APR_TIME_C(1000))
 #define READS_AT_ONCE 8                       /* then it is the others' turn */
 
 /* --- states -------------------------------------------------------------------- */
@@ -126,7 +127,6 @@ static void upstream_offer(sc_upstream *u)
     static const fcgiw_begin begin = { FCGIW_RESPONDER, FCGIW_KEEP_CONN };
     sc_relay *relay = u->target->relay;
     uint8_t record[FCGIW_HEADER_LEN + FCGIW_BODY_LEN];
-    int error;
 
     if (!u->target->proves) {
         upstream_is_ready(u);
@@ -136,9 +136,8 @@ static void upstream_offer(sc_upstream *u)
     fcgiw_begin_encode(record, SC_REQUEST_ID, &begin);
     /* 16 bytes into an empty socket buffer are taken whole or not at all. */
     if (send(u->io.fd, record, sizeof(record), MSG_NOSIGNAL) != (ssize_t)sizeof(record)) {
-        error = errno;
         if (!u->used) {
-            sc_target_down(u->target, "send", error);
+            sc_target_dropped(u->target);
         }
         sc_upstream_close(u);
         return;
@@ -196,7 +195,7 @@ void sc_upstream_check_offer(sc_upstream *u)
 
     if (!still_silent(u)) {
         if (!u->used) {
-            sc_target_down(u->target, "closed before a worker took the connection", ECONNRESET);
+            sc_target_dropped(u->target);
         }
         sc_upstream_close(u);
     }
@@ -336,11 +335,11 @@ static void upstream_broken(sc_upstream *u, const char *why)
     sc_client_failed(c);
 }
 
-static void upstream_done(sc_upstream *u, bool left_over)
+/* The answer has ended: the connection is kept, or closed. */
+static void upstream_free(sc_upstream *u, bool left_over)
 {
-    sc_client *c = u->client;
     sc_relay *relay = u->target->relay;
-    bool reusable = sc_request_all_sent(&c->request) && u->prefix_len == 0 && !left_over
+    bool reusable = sc_request_all_sent(&u->client->request) && u->prefix_len == 0 && !left_over
         && !u->hung_up && !u->write_broken;
 
     if (left_over) {
@@ -348,7 +347,6 @@ static void upstream_done(sc_upstream *u, bool left_over)
         sc_relay_log(relay, SC_RELAY_LOG_WARNING, "SC0305",
                      "upstream %s: bytes after END_REQUEST; connection closed", u->target->address.text);
     }
-    sc_count_add(relay, SC_N_COMPLETED, 1);
     u->client = NULL;
     u->used = true;
     if (reusable) {
@@ -357,7 +355,34 @@ static void upstream_done(sc_upstream *u, bool left_over)
     else {
         sc_upstream_close(u);
     }
+}
+
+static void upstream_done(sc_upstream *u, bool left_over)
+{
+    sc_client *c = u->client;
+
+    sc_count_add(u->target->relay, SC_N_COMPLETED, 1);
+    upstream_free(u, left_over);
     sc_client_answered(c);
+}
+
+/* The other instance has not run the request and says so: it is no longer the
+ * one that serves, or not yet.  In the middle of a hand-over that may be us by
+ * now, so the request waits here for its turn again. */
+static bool take_back(sc_upstream *u, const fcgiw_event *ev, bool left_over)
+{
+    sc_target *t = u->target;
+    sc_client *c = u->client;
+
+    if (!t->is_forward || u->answering || ev->kind != FCGIW_EV_END
+        || ev->u.end.protocol_status != FCGIW_OVERLOADED || !c->request.intact) {
+        return false;
+    }
+    t->pause_until = t->relay->loop.now + REFUSED_PAUSE;
+    sc_count_add(t->relay, SC_N_TAKEN_BACK, 1);
+    upstream_free(u, left_over);
+    sc_client_requeue(c);
+    return true;
 }
 
 /* Hands one event on under the client's own request id. */
@@ -379,17 +404,18 @@ static bool deliver_event(sc_client *c, const fcgiw_event *ev)
     }
 }
 
-/* A piece of the answer.  With the request id that we chose the bytes are
- * passed on as they are, else record by record. */
+/* A piece of the answer.  The bytes are passed on as they are, but record by
+ * record to a client that chose another request id, and from the other
+ * instance, whose refusal must not be passed on by halves. */
 static void upstream_take(sc_upstream *u, const uint8_t *bytes, size_t n)
 {
     sc_client *c = u->client;
-    bool as_is = c->request.id == SC_REQUEST_ID;
+    bool as_is = c->request.id == SC_REQUEST_ID && !u->target->is_forward;
     size_t used = 0;
     fcgiw_event ev = { .kind = FCGIW_EV_NONE };
     fcgiw_result rc;
 
-    u->answering = true;
+    u->answering |= as_is;
     while (used < n && ev.kind != FCGIW_EV_END) {
         rc = fcgiw_stream_feed(&u->in, bytes + used, n - used, &ev);
         if (rc < 0) {
@@ -397,6 +423,10 @@ static void upstream_take(sc_upstream *u, const uint8_t *bytes, size_t n)
             return;
         }
         used += (size_t)rc;
+        if (take_back(u, &ev, used < n)) {
+            return;
+        }
+        u->answering |= ev.kind != FCGIW_EV_NONE;
         if (!as_is && !deliver_event(c, &ev)) {
             return;
         }

@@ -44,6 +44,9 @@ void sc_target_close(sc_target *t);
  * none is tried before the backoff is over; told once, until it is up again. */
 void sc_target_up(sc_target *t);
 void sc_target_down(sc_target *t, const char *phase, int error);
+/* A new connection was closed before a worker read from it: a worker that was
+ * killed, a restart; down only when it happens again. */
+void sc_target_dropped(sc_target *t);
 
 /* Starts a connection.  False: not now (bound reached, or waiting after a
  * failure until t->retry_at). */

@@ -97,13 +97,13 @@ static void print_stats(const sc_relay *relay)
            sc_relay_mode_name(s.mode), s.epoch, s.lame_duck, s.upstream_up, s.clients, s.clients_idle, s.queued,
            s.in_flight, (int64_t)s.oldest_in_flight, (int64_t)s.oldest_queued, s.upstream_connections,
            s.upstream_idle, s.upstream_unread, s.after_end);
-    printf("accepted=%" PRIu64 " requests=%" PRIu64 " completed=%" PRIu64 " forwarded=%" PRIu64 " held=%" PRIu64
+    printf("accepted=%" PRIu64 " requests=%" PRIu64 " completed=%" PRIu64 " forwarded=%" PRIu64 " taken_back=%" PRIu64 " held=%" PRIu64
            " overloaded_queue=%" PRIu64 " overloaded_timeout=%" PRIu64 " refused_hop=%" PRIu64
            " refused_epoch=%" PRIu64 " refused_multiplex=%" PRIu64 " client_aborts=%" PRIu64
            " client_errors=%" PRIu64 " upstream_connects=%" PRIu64 " upstream_connect_errors=%" PRIu64
            " upstream_stale=%" PRIu64 " upstream_errors=%" PRIu64 " bytes_in=%" PRIu64 " bytes_out=%" PRIu64
            " queue_wait_us=%" PRIu64 "\n",
-           s.accepted, s.requests, s.completed, s.forwarded, s.held, s.overloaded_queue, s.overloaded_timeout,
+           s.accepted, s.requests, s.completed, s.forwarded, s.taken_back, s.held, s.overloaded_queue, s.overloaded_timeout,
            s.refused_hop, s.refused_epoch, s.refused_multiplex, s.client_aborts, s.client_errors,
            s.upstream_connects, s.upstream_connect_errors, s.upstream_stale, s.upstream_errors, s.bytes_in,
            s.bytes_out, s.queue_wait_us);

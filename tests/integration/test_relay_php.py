@@ -1,0 +1,394 @@
+"""The relay in front of a real php-fpm."""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from tools import fcgi, proc, wait
+from tools.relay import Relay
+
+UNWELCOME = ("[error]", "[warning]")
+
+
+@pytest.fixture
+def relay(tmp, php_fpm):
+    """relay(php, …) -> Relay, started, and stopped before php-fpm is; warnings in its log must be claimed."""
+    made = []
+
+    def make(upstream, claimed=(), **options) -> Relay:
+        upstream = upstream if isinstance(upstream, str) else upstream.url.removeprefix("fcgi://")
+        r = Relay(tmp, upstream, f"relay-{len(made)}", **options).start()
+        r.claimed = claimed
+        made.append(r)
+        return r
+    yield make
+    for r in made:
+        r.stop()
+    for r in made:
+        bad = [line for line in r.output().splitlines()
+               if line.startswith(UNWELCOME) and not any(c in line for c in r.claimed)]
+        assert not bad, "\n".join(bad)
+
+
+@pytest.fixture
+def php(php_fpm):
+    def make(workers=4, **kw):
+        kw.setdefault("listen", "unix")
+        return php_fpm(workers, **kw).start()
+    return make
+
+
+def params(fpm, script, **kw):
+    return fcgi.script_params(f"/{script}", f"{fpm.docroot}/{script}", **kw)
+
+
+def get(r, fpm, script, query="", timeout=10.0):
+    return fcgi.request(r.address, params(fpm, script, query=query), timeout=timeout)
+
+
+class Load:
+    """Threads that ask again and again over kept connections; every answer is checked."""
+
+    def __init__(self, r, fpm, threads=4, script="upload.php", method="POST"):
+        self.r, self.fpm, self.script, self.method = r, fpm, script, method
+        self.done, self.errors, self.ending = 0, [], threading.Event()
+        self.lock = threading.Lock()
+        self.threads = [threading.Thread(target=self.run, args=(i,), daemon=True) for i in range(threads)]
+        for t in self.threads:
+            t.start()
+
+    def run(self, number):
+        n = 0
+        client = None
+        while not self.ending.is_set():
+            n += 1
+            body = f"{number}-{n}".encode() * 50
+            try:
+                client = client or fcgi.Client(self.r.address, 20)
+                a = client.request(params(self.fpm, self.script, method=self.method, body=body), body, keep=True)
+                assert a.complete, "cut off"
+                assert json.loads(a.body)["sha256"] == hashlib.sha256(body).hexdigest(), "somebody else's answer"
+                with self.lock:
+                    self.done += 1
+            except Exception as e:  # each is a failed request
+                with self.lock:
+                    self.errors.append(f"{number}-{n}: {e!r}")
+                if client:
+                    client.close()
+                client = None
+        if client:
+            client.close()
+
+    def more(self, count, timeout=30):
+        target = self.done + count
+        wait.until(lambda: self.done >= target or self.errors, timeout, f"{count} more requests")
+
+    def end(self):
+        self.ending.set()
+        for t in self.threads:
+            t.join(30)
+        assert not self.errors, f"{len(self.errors)} failed of {self.done}: {self.errors[:3]}"
+        return self.done
+
+
+def test_bodies_of_every_size(relay, php):
+    fpm = php()
+    r = relay(fpm)
+    with fcgi.Client(r.address, 30) as c:
+        for size in (0, 1, 65535, 65536, 300_000, 5_000_000):
+            body = os.urandom(size)
+            a = c.request(params(fpm, "upload.php", method="POST", body=body), body, keep=True)
+            assert a.complete and json.loads(a.body)["sha256"] == hashlib.sha256(body).hexdigest()
+        for size in (0, 70_000, 20_000_000):
+            a = c.request(params(fpm, "download.php", query=f"bytes={size}"), keep=True)
+            assert a.complete and len(a.body) == size
+    assert r.stats()["completed"] == 9
+
+
+def test_ping_and_status_pass(relay, php):
+    fpm = php(workers=1)
+    r = relay(fpm)
+    for _ in range(3):
+        assert fcgi.request(r.address, fcgi.script_params("/ping", "/ping")).body == b"pong"
+    assert b"pool:" in fcgi.request(r.address, fcgi.script_params("/status", "/status")).body
+
+
+def test_many_clients_share_few_workers(relay, php):
+    """64 kept connections in front of two workers: nobody pins one, nobody starves."""
+    fpm = php(workers=2)
+    r = relay(fpm, workers=2)
+    clients = [fcgi.Client(r.address, 30) for _ in range(64)]
+    for _ in range(3):
+        for c in clients:
+            c.start(params(fpm, "index.php"), keep=True)
+            c.stdin()
+        for c in clients:
+            assert c.read().complete
+    for c in clients:
+        c.close()
+    s = r.stats()
+    assert s["upstream_connects"] <= 2 and s["completed"] == 192
+
+
+def test_more_connections_than_workers_do_no_harm(relay, php):
+    fpm = php(workers=2)
+    r = relay(fpm, workers=50)
+    load = Load(r, fpm, threads=12)
+    load.more(600)
+    load.end()
+
+
+@pytest.mark.parametrize("pm", ["dynamic", "ondemand"])
+def test_process_managers(relay, php, pm):
+    fpm = php(workers=4, pm=pm)
+    r = relay(fpm)
+    load = Load(r, fpm, threads=8)
+    load.more(200)
+    load.end()
+
+
+def test_max_requests_is_not_seen(relay, php):
+    fpm = php(workers=4, max_requests=5)
+    r = relay(fpm, workers=4)
+    load = Load(r, fpm, threads=8)
+    load.more(400)
+    load.end()
+    s = r.stats()
+    assert s["upstream_connects"] >= 80 and s["upstream_errors"] == 0
+
+
+def test_a_reload_under_load_is_not_seen(relay, php):
+    fpm = php(workers=4)
+    r = relay(fpm, workers=4)
+    load = Load(r, fpm, threads=8)
+    for _ in range(3):
+        load.more(100)
+        before = set(fpm.pids())
+        fpm.proc.send(signal.SIGUSR2)
+        wait.until(lambda: fpm.pids() and not before & set(fpm.pids()), 20, "new workers")
+    load.more(100)
+    load.end()
+
+
+def test_a_restart_is_not_seen(relay, php):
+    """Stopped when idle, away for a while, started again: who asks meanwhile waits."""
+    fpm = php(workers=2)
+    r = relay(fpm, claimed=["SC0301"])
+    assert get(r, fpm, "index.php").complete
+    fpm.stop(signal.SIGQUIT)
+    answers = []
+    asking = [threading.Thread(target=lambda: answers.append(get(r, fpm, "index.php", timeout=20))) for _ in range(5)]
+    for t in asking:
+        t.start()
+    r.until(lambda s: s["queued"] == 5 and not s["upstream_up"], "five that wait")
+    fpm.start()
+    for t in asking:
+        t.join(20)
+    assert len(answers) == 5 and all(a.complete for a in answers)
+
+
+def test_killed_workers_cost_only_their_own_requests(relay, php):
+    fpm = php(workers=4)
+    r = relay(fpm, workers=4, claimed=["SC0303"])
+    slow = fcgi.Client(r.address, 20)
+    slow.start(params(fpm, "sleep.php", query="ms=5000"), keep=True)
+    slow.stdin()
+    r.until(lambda s: s["in_flight"] == 1, "the slow one runs")
+    for pid in fpm.pids():
+        os.kill(pid, signal.SIGKILL)
+    assert not slow.read().complete
+    slow.close()
+    for _ in range(20):
+        assert get(r, fpm, "index.php").complete
+
+
+def test_a_client_that_goes_frees_its_worker(relay, php):
+    fpm = php(workers=1)
+    r = relay(fpm, workers=1)
+    c = fcgi.Client(r.address, 10)
+    c.start(params(fpm, "sleep.php", query="ms=300&after=300"))
+    c.stdin()
+    r.until(lambda s: s["in_flight"] == 1, "it runs")
+    c.close()
+    r.until(lambda s: s["in_flight"] == 0 and s["client_aborts"] == 1, "its end")
+    assert get(r, fpm, "index.php").complete
+
+
+def test_never_behind_a_running_script(relay, php):
+    """fastcgi_finish_request(): the worker that answered still runs; the next request takes another."""
+    fpm = php(workers=2)
+    r = relay(fpm, workers=2)
+    get(r, fpm, "index.php")
+    assert get(r, fpm, "finish.php", "ms=3000").body == b"finished"
+    start = time.monotonic()
+    for _ in range(10):
+        assert get(r, fpm, "index.php").complete
+    assert time.monotonic() - start < 2
+    r.until(lambda s: s["after_end"] == 1, "all but one script ended", 1)
+
+
+def test_drained_means_that_no_script_runs(relay, php):
+    fpm = php(workers=2)
+    r = relay(fpm)
+    get(r, fpm, "finish.php", "ms=800&file=late")
+    assert r.call("hold", 0, 0) == "ok"
+    assert r.call("drained", 10) == "timeup"
+    assert r.call("drained", 10000) == "ok"
+    assert (fpm.root / "tmp" / "late").read_text() == "done\n"
+
+
+def test_nothing_is_executed_twice(relay, php):
+    """Workers come and go all the time; each request leaves its mark once."""
+    fpm = php(workers=4, max_requests=3)
+    (fpm.docroot / "mark.php").write_text(
+        "<?php file_put_contents(sys_get_temp_dir().'/marks', $_GET['id'].\"\\n\", FILE_APPEND|LOCK_EX); echo 'ok';")
+    r = relay(fpm, workers=4, claimed=["SC0303"])
+    acknowledged, lock, ending = [], threading.Lock(), threading.Event()
+
+    def ask(number):
+        n = 0
+        while not ending.is_set():
+            n += 1
+            try:
+                a = get(r, fpm, "mark.php", f"id={number}-{n}")
+            except OSError:
+                continue
+            if a.complete and a.body == b"ok":
+                with lock:
+                    acknowledged.append(f"{number}-{n}")
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(6)]
+    for t in threads:
+        t.start()
+    for _ in range(10):
+        time.sleep(0.2)
+        for pid in fpm.pids()[:2]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+    ending.set()
+    for t in threads:
+        t.join(20)
+    marks = (fpm.root / "tmp" / "marks").read_text().split()
+    assert len(marks) == len(set(marks)), "a request ran twice"
+    assert set(acknowledged) <= set(marks)
+    assert len(acknowledged) > 100
+
+
+def test_hold_and_release_under_load(relay, php):
+    fpm = php(workers=4)
+    r = relay(fpm)
+    load = Load(r, fpm, threads=6)
+    for epoch in range(1, 11):
+        load.more(20)
+        assert r.call("hold", 1000, 5000) == "ok"
+        assert r.call("drained", 5000) == "ok"
+        before = len(fpm.access_log())
+        time.sleep(0.03)
+        assert len(fpm.access_log()) == before, "a request reached PHP while held"
+        assert r.call("local", epoch) == "ok"
+    load.end()
+
+
+def test_forwarding_under_load(relay, php, tmp):
+    """The whole of a hand-over as the relay sees it, back and forth."""
+    fpm = php(workers=4)
+    other = php(workers=4)
+    a, b = (relay(f, claimed=["SC0311"]) for f in (fpm, other))
+    load = Load(a, fpm, threads=6)
+    epoch = 0
+    here, there = a, b
+    assert b.call("forward", f"127.0.0.1:{a.port}", epoch) == "ok"
+    for _ in range(6):
+        load.more(30)
+        epoch += 1
+        assert here.call("hold", 1000, 5000) == "ok"
+        assert here.call("drained", 5000) == "ok"
+        assert there.call("local", epoch) == "ok"
+        assert here.call("forward", f"127.0.0.1:{there.port}", epoch) == "ok"
+        here, there = there, here
+    load.more(30)
+    load.end()
+    s = a.stats(), b.stats()
+    assert s[0]["forwarded"] > 0 and s[0]["taken_back"] == s[1]["refused_hop"]
+
+
+def test_lame_duck_loses_nobody(relay, php):
+    fpm = php(workers=4)
+    r = relay(fpm)
+    load_errors, answered = [], []
+
+    def ask():
+        """A client that looks at its kept connection before it uses it, as web servers do."""
+        c = None
+        for _ in range(100):
+            if c is not None and c.sock.fileno() >= 0:
+                c.sock.setblocking(False)
+                try:
+                    gone = c.sock.recv(1, socket.MSG_PEEK) == b""
+                except BlockingIOError:
+                    gone = False
+                except OSError:
+                    gone = True
+                c.sock.settimeout(10)
+                if gone:
+                    c.close()
+                    c = None
+            c = c or fcgi.Client(r.address, 10)
+            try:
+                a = c.request(params(fpm, "index.php"), keep=True)
+                (answered if a.complete else load_errors).append(1)
+            except (OSError, fcgi.ProtocolError) as e:
+                load_errors.append(e)
+                c = None
+        c.close()
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for t in threads:
+        t.start()
+    r.until(lambda s: s["completed"] > 50, "some requests")
+    assert r.call("lame") == "ok"
+    for t in threads:
+        t.join(30)
+    assert not load_errors and len(answered) == 400
+    assert r.call("quiet", 5000) == "ok"
+
+
+def test_idle_clients_cost_little_and_harm_nobody(relay, php):
+    fpm = php(workers=2)
+    r = relay(fpm, max_clients=2000)
+    idle = [socket.create_connection(r.address) for _ in range(1000)]
+    r.until(lambda s: s["clients"] == 1000, "a thousand clients")
+    for s in idle[:50]:   # they have had their requests, too
+        c = fcgi.Client.__new__(fcgi.Client)
+        c.sock, c.reader = s, fcgi.Reader(s)
+        assert c.request(params(fpm, "download.php", query="bytes=100000"), keep=True).complete
+    r.until(lambda s: s["clients_idle"] == 1000, "all idle")
+    if not os.environ.get("DEMO_SANITIZE"):
+        assert r.rss_kib() <= 10 * 1024
+    assert get(r, fpm, "index.php").complete
+    for s in idle:
+        s.close()
+    r.until(lambda s: s["clients"] == 0, "all gone")
+
+
+def test_no_descriptor_is_left(relay, php):
+    fpm = php(workers=2, max_requests=7)
+    r = relay(fpm, workers=2, upstream_idle_timeout_ms=200)
+    before = proc.fd_count(r.pid)
+    load = Load(r, fpm, threads=4)
+    load.more(100)
+    load.end()
+    for _ in range(20):
+        c = fcgi.Client(r.address, 10)
+        c.start(params(fpm, "sleep.php", query="ms=50"))
+        c.stdin()
+        c.close(reset=True)
+    r.until(lambda s: s["clients"] == 0 and s["upstream_connections"] == 0, "nothing open")
+    assert proc.fd_count(r.pid) == before
