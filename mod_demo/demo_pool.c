@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <time.h>
 
@@ -10,7 +11,13 @@
 
 APLOG_USE_MODULE(demo);
 
-#define WAIT_MAX_US 5000 /* the longest wait for a kept connection */
+#define WAIT_MAX_US 50000   /* the longest wait for a kept connection */
+#define WAIT_YIELDS 20      /* looks at the pool before a thread goes to sleep for it */
+
+/* After this much of PHP's time a connection is closed though it could be kept:
+ * the worker goes back to its listen queue, and whoever waits there (another
+ * gateway, another child, a POST) has his turn. */
+#define SLICE_US 50000
 
 /* What this child holds of one address. */
 typedef struct {
@@ -165,20 +172,36 @@ static bool wait_is_short(const demo_place *place)
            && place->service * (place->waiting + 1) / place->held < WAIT_MAX_US / 2;
 }
 
+/* Lets others run, one of which may hold what is waited for: where answers take
+ * microseconds this costs less than to sleep and be woken.  Under the lock. */
+static demo_conn *idle_yield(demo_place *place)
+{
+    demo_conn *conn = NULL;
+
+    for (int i = 0; i < WAIT_YIELDS && conn == NULL; i++) {
+        pthread_mutex_unlock(&pool.lock);
+        sched_yield();
+        pthread_mutex_lock(&pool.lock);
+        conn = idle_pop(place);
+    }
+    return conn;
+}
+
 static demo_conn *idle_wait(demo_place *place)
 {
     struct timespec until;
-    demo_conn *conn = NULL;
+    demo_conn *conn;
+    int error = 0;
 
-    deadline_in(&until, WAIT_MAX_US);
     place->waiting++;
-    do {
-        if (pthread_cond_timedwait(&place->given, &pool.lock, &until) == ETIMEDOUT) {
-            conn = idle_pop(place);
-            break;
-        }
+    conn = idle_yield(place);
+    if (conn == NULL) {
+        deadline_in(&until, WAIT_MAX_US);
+    }
+    while (conn == NULL && error == 0 && !pool.stop) {
+        error = pthread_cond_timedwait(&place->given, &pool.lock, &until);
         conn = idle_pop(place);
-    } while (conn == NULL && !pool.stop);
+    }
     place->waiting--;
     return conn;
 }
@@ -272,7 +295,8 @@ void demo_pool_give(demo_conn *conn, const demo_pool_conf *conf)
     apr_time_t now = apr_time_now();
     bool wake;
 
-    if (!conn->counted || pool.stop || httpd_stops()) {
+    conn->busy += now - conn->taken;
+    if (!conn->counted || conn->busy > SLICE_US || pool.stop || httpd_stops()) {
         demo_pool_drop(conn);
         return;
     }

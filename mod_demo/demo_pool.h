@@ -4,8 +4,10 @@
  * A kept connection pins a PHP worker: php-fpm reads from it and serves nobody
  * else meanwhile.  So there are few of them (DemoPool max=, counted over all
  * children), an idle one is closed soon (idle=) and checked before it is used
- * again.  Beyond the bound a request waits very shortly for a kept connection
- * where answers come fast, and else uses a connection of its own.
+ * again.  Beyond the bound a request waits shortly for a kept connection where
+ * answers come fast, and else uses a connection of its own.  After 50 ms of
+ * PHP's time a connection is closed, however busy: nobody starves in php-fpm's
+ * listen queue behind kept connections, not even on a pool of one worker.
  *
  * One pool a child; any thread.
  */
