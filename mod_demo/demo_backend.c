@@ -173,6 +173,19 @@ static int slot_get(const demo_backend *b, const struct sockaddr_un *addr, sockl
     return -1;
 }
 
+/* What a writer that was killed left half-written; nobody else writes now. */
+static void drop_torn(void)
+{
+    for (int i = 0; i < DEMO_ADDRESSES_MAX; i++) {
+        demo_shm_addr *a = &demo_seg->addrs[i];
+        uint32_t seq = atomic_load(&a->seq);
+        if ((seq & 1u) != 0) {
+            atomic_store(&a->backend, -1);
+            demo_seq_written(&a->seq, seq);
+        }
+    }
+}
+
 unsigned demo_backend_set(const demo_backend *b, const struct sockaddr_un *addrs,
                           const socklen_t *lens, unsigned n)
 {
@@ -186,6 +199,7 @@ unsigned demo_backend_set(const demo_backend *b, const struct sockaddr_un *addrs
         demo_unlock(&demo_seg->table);
         return 0;
     }
+    drop_torn();
     for (unsigned i = 0; i < n; i++) {
         int slot = slot_get(b, &addrs[i], lens[i], now);
         if (slot >= 0) {

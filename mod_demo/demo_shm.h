@@ -10,6 +10,7 @@
 #ifndef DEMO_SHM_H
 #define DEMO_SHM_H
 
+#include "ap_mpm.h"
 #include "httpd.h"
 
 /* Makes or finds the mapping; call in post_config of the real run (not of the

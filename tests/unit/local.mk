@@ -6,7 +6,9 @@ UNIT_TESTS = \
 	tests/unit/test_prom \
 	tests/unit/test_sc_relay \
 	tests/unit/test_sc_relay_control \
-	tests/unit/test_sc_relay_faults
+	tests/unit/test_sc_relay_faults \
+	tests/unit/test_balance \
+	tests/unit/test_shm_threads
 if HAVE_CMOCKA
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
@@ -38,3 +40,14 @@ tests_unit_test_sc_relay_control_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIB
 tests_unit_test_sc_relay_faults_SOURCES = %D%/test_sc_relay_faults.c $(RELAY_BED)
 tests_unit_test_sc_relay_faults_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(APR_CFLAGS)
 tests_unit_test_sc_relay_faults_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
+
+# The module's shared memory, with as much of httpd as it calls.
+SHM_BED = %D%/stub_httpd.c %D%/stub_httpd.h %D%/testlib.h mod_demo/demo_backend.c mod_demo/demo_balance.c \
+	mod_demo/demo_endpoint.c mod_demo/demo_metrics.c mod_demo/demo_shm.c
+SHM_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(HTTPD_CPPFLAGS) $(APR_CFLAGS) $(APU_CFLAGS)
+tests_unit_test_balance_SOURCES = %D%/test_balance.c $(SHM_BED)
+tests_unit_test_balance_CPPFLAGS = $(SHM_CPPFLAGS)
+tests_unit_test_balance_LDADD = $(CMOCKA_LIBS) $(APR_LIBS)
+tests_unit_test_shm_threads_SOURCES = %D%/test_shm_threads.c $(SHM_BED)
+tests_unit_test_shm_threads_CPPFLAGS = $(SHM_CPPFLAGS)
+tests_unit_test_shm_threads_LDADD = $(CMOCKA_LIBS) $(APR_LIBS)
