@@ -55,11 +55,14 @@ class Guard:
     def tracked(self) -> list[str]:
         """The files of the repository; those of a release where there is none."""
         if (self.root / ".git").exists():
-            out = subprocess.run(["git", "-C", str(self.root), "ls-files", "-z", "--cached", "--others",
-                                  "--exclude-standard"], capture_output=True, check=False)
+            out = subprocess.run(["git", "-C", str(self.root), "ls-files", "-z"],
+                                 capture_output=True, check=False)
             if out.returncode == 0:
                 names = out.stdout.decode().split("\0")
                 return sorted({n for n in names if n and (self.root / n).is_file()})
+        if (self.root / "config.status").exists():
+            print(f"{self.name}: skipped: built inside an unpacked release, its files are not to be told from others")
+            sys.exit(77)
         found = []
         for folder, dirs, files in os.walk(self.root):
             dirs[:] = [d for d in dirs if d not in GENERATED_DIRS
