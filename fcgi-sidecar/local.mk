@@ -6,6 +6,7 @@ fcgi_sidecar_libscrelay_la_SOURCES = \
 	%D%/sc_client.c %D%/sc_client.h \
 	%D%/sc_client_input.c \
 	%D%/sc_dispatch.c \
+	%D%/sc_exchange.c \
 	%D%/sc_list.h \
 	%D%/sc_listen.c \
 	%D%/sc_loop.c %D%/sc_loop.h \

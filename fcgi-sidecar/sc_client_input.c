@@ -340,7 +340,7 @@ void sc_client_event(sc_io *io, uint32_t events)
         return;
     }
     if (c->upstream != NULL && sc_client_takes(c)) {
-        sc_upstream_resume(c->upstream);
+        sc_upstream_read(c->upstream);
     }
     client_read(c);
 }

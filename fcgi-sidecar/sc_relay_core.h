@@ -10,6 +10,7 @@
  *   sc_request.c       a request in the form it is sent on
  *   sc_target.c        php-fpm, or the other instance
  *   sc_upstream.c      connections to it
+ *   sc_exchange.c      a request and its answer on such a connection
  *
  * Everything belongs to the relay's thread, but for the members of sc_relay
  * that say otherwise.

@@ -55,21 +55,32 @@ bool sc_upstream_open(sc_target *t);
 /* OFFERED: has a worker read it? */
 void sc_upstream_check_offer(sc_upstream *u);
 
-/* Binds the client's request to a READY connection.  False: the connection
- * had gone and nothing was sent; try another. */
-bool sc_upstream_run(sc_upstream *u, sc_client *c);
-
-/* The client has more of the request to send. */
-void sc_upstream_push(sc_upstream *u);
-
-/* The client has room for more of the answer. */
-void sc_upstream_resume(sc_upstream *u);
-
 /* Closes the connection, which is php-fpm's real abort; its client, if any, is
  * the caller's to care for. */
 void sc_upstream_close(sc_upstream *u);
 
 /* Oldest moment at which a request that is in flight was bound; 0: none. */
 apr_time_t sc_target_oldest(const sc_target *t);
+
+/* Changes the state, the list and the counts; the only place that does. */
+void sc_upstream_move(sc_upstream *u, enum sc_upstream_state state);
+
+/* Sends BEGIN_REQUEST ahead (TCP: nothing, it is READY at once). */
+void sc_upstream_offer(sc_upstream *u);
+
+/* OFFERED or READY: false when the peer has ended, or said something. */
+bool sc_upstream_silent(sc_upstream *u);
+
+/* --- sc_exchange.c: a request on a connection --------------------------------- */
+
+/* Binds the client's request to a READY connection.  False: the connection
+ * had gone and nothing was sent; try another. */
+bool sc_upstream_run(sc_upstream *u, sc_client *c);
+
+/* Sends what the client's request has to send. */
+void sc_upstream_push(sc_upstream *u);
+
+/* Reads the answer, as far as the client takes it. */
+void sc_upstream_read(sc_upstream *u);
 
 #endif /* SC_UPSTREAM_H */

@@ -5,6 +5,7 @@ UNIT_TESTS = \
 	tests/unit/test_cgih \
 	tests/unit/test_prom \
 	tests/unit/test_sc_relay \
+	tests/unit/test_sc_relay_clients \
 	tests/unit/test_sc_relay_control \
 	tests/unit/test_sc_relay_faults \
 	tests/unit/test_balance \
@@ -34,6 +35,9 @@ RELAY_BED = %D%/relay_bed.c %D%/relay_bed.h %D%/testlib.h
 tests_unit_test_sc_relay_SOURCES = %D%/test_sc_relay.c $(RELAY_BED)
 tests_unit_test_sc_relay_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(APR_CFLAGS)
 tests_unit_test_sc_relay_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
+tests_unit_test_sc_relay_clients_SOURCES = %D%/test_sc_relay_clients.c $(RELAY_BED)
+tests_unit_test_sc_relay_clients_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(APR_CFLAGS)
+tests_unit_test_sc_relay_clients_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
 tests_unit_test_sc_relay_control_SOURCES = %D%/test_sc_relay_control.c $(RELAY_BED)
 tests_unit_test_sc_relay_control_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(APR_CFLAGS)
 tests_unit_test_sc_relay_control_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
