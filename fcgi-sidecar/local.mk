@@ -29,6 +29,7 @@ noinst_LTLIBRARIES += fcgi-sidecar/libsidecar.la
 fcgi_sidecar_libsidecar_la_SOURCES = \
 	%D%/sc_authority.c %D%/sc_authority.h \
 	%D%/sc_authority_file.c \
+	%D%/sc_authority_lease.c \
 	%D%/sc_bind.c %D%/sc_bind.h \
 	%D%/sc_control.c %D%/sc_control.h \
 	%D%/sc_crypto.c %D%/sc_crypto.h \

@@ -5,12 +5,15 @@
 
 #define RECORD_FORMAT 1
 
-static const sc_authority_kind *const kinds[] = { &sc_authority_file };
+static const sc_authority_kind *const kinds[] = { &sc_authority_file, &sc_authority_lease };
 
-apr_status_t sc_authority_open(sc_authority *a, const char *url, sc_error *err)
+apr_status_t sc_authority_open(sc_authority *a, const sc_options *o, sc_error *err)
 {
+    const char *url = o->authority;
     size_t i;
 
+    a->kubernetes_api = o->kubernetes_api;
+    a->kubernetes_account = o->kubernetes_account;
     if (url == NULL) {
         return sc_error_set(err, SC_EUSAGE, "--authority (SIDECAR_AUTHORITY) is needed: without it "
                             "nobody can tell a first deployment from a lost database; "

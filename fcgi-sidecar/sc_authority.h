@@ -12,6 +12,7 @@
 #ifndef SC_AUTHORITY_H
 #define SC_AUTHORITY_H
 
+#include "fcgi-sidecar/sc_options.h"
 #include "fcgi-sidecar/sc_record.h"
 
 typedef struct {
@@ -36,10 +37,11 @@ typedef struct {
 struct sc_authority {
     const sc_authority_kind *kind;
     char place[1024]; /* what follows the scheme */
+    const char *kubernetes_api, *kubernetes_account; /* of the options, borrowed */
 };
 
-/* SC_EUSAGE for an URL of no known kind. */
-apr_status_t sc_authority_open(sc_authority *a, const char *url, sc_error *err);
+/* What --authority says; SC_EUSAGE for an URL of no known kind. */
+apr_status_t sc_authority_open(sc_authority *a, const sc_options *o, sc_error *err);
 
 apr_status_t sc_authority_read(const sc_authority *a, sc_authority_record *r, sc_error *err);
 apr_status_t sc_authority_swap(const sc_authority *a, const sc_authority_record *from,

@@ -25,7 +25,7 @@ apr_status_t sc_node_init(sc_node *n, const sc_options *o, sc_error *err)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&n->changed, &attr);
     pthread_condattr_destroy(&attr);
-    rv = sc_authority_open(&n->authority, o->authority, err);
+    rv = sc_authority_open(&n->authority, o, err);
     if (rv == APR_SUCCESS) {
         rv = sc_secret_load(&n->secret, o->secret_file, err);
     }

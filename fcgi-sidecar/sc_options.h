@@ -52,7 +52,7 @@ typedef struct {
     /* All strings are borrowed from argv, the environment or the table. */
     const char *database, *seed_database, *state_dir, *listen, *upstream, *control_listen;
     const char *http_listen, *secret_file, *advertise, *peer, *authority, *backup_url;
-    const char *termination_log, *uid, *owner, *log_format;
+    const char *termination_log, *uid, *owner, *log_format, *kubernetes_api, *kubernetes_account;
     unsigned workers, queue_max;
     apr_interval_time_t queue_timeout, client_idle_timeout, lame_duck, young_age, young_wait;
     apr_interval_time_t hold_timeout, handoff_timeout, sync_timeout, start_timeout, peer_timeout;

@@ -286,7 +286,9 @@ static void *start_thread(void *context)
         sc_node_state(n, &state);
         if (rv != APR_SUCCESS && state.id != SC_STATE_PRIMARY && !n->stopping) {
             if (strcmp(last, err.text) != 0) {
-                sc_warn("SC0410", "not following: %s", err.text);
+                /* A standby's stream ends with every cut-over: no cause for alarm. */
+                sc_log(state.id == SC_STATE_STANDBY ? SC_LOG_INFO : SC_LOG_WARNING, "SC0410",
+                       "not following: %s", err.text);
                 memcpy(last, err.text, sizeof(last));
             }
             late = n->start.running && sc_now_ms() - n->start.moved_ms > limit_ms;

@@ -82,7 +82,7 @@ static bool check_authority(const sc_options *o, const sc_state *state)
     sc_authority_record r;
     sc_error err = { 0, "" };
     char text[SC_UID_MAX + 64];
-    apr_status_t rv = sc_authority_open(&authority, o->authority, &err);
+    apr_status_t rv = sc_authority_open(&authority, o, &err);
 
     if (rv == APR_SUCCESS) {
         rv = sc_authority_read(&authority, &r, &err);

@@ -1,0 +1,306 @@
+"""How an instance comes to life: first deployment, standby, restarts, and what has to fail."""
+import json
+import os
+import socket
+import sqlite3
+import threading
+import time
+
+import pytest
+
+from tools import handover, leaseapi, paths, wait
+
+
+def rows(database):
+    con = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)
+    try:
+        return [r[0] for r in con.execute("SELECT id FROM writes")]
+    finally:
+        con.close()
+
+
+def write(database, *ids):
+    con = sqlite3.connect(database, timeout=10)
+    con.executemany("INSERT INTO writes (id) VALUES (?)", ((i,) for i in ids))
+    con.commit()
+    con.close()
+
+
+@pytest.fixture
+def seed(tmp):
+    return handover.seed(tmp)
+
+
+@pytest.fixture
+def pair(sidecar, seed):
+    """A primary and one that has not begun."""
+    a, b = sidecar("a", seed=seed), sidecar("b", seed=seed)
+    a.start()
+    a.post_start()
+    b.start()
+    return a, b
+
+
+def test_first_deployment_installs_the_seed(sidecar, seed):
+    with sidecar("a", seed=seed) as a:
+        assert a.status()["state"] == "EMPTY" and a.http("/readyz").status == 503
+        a.post_start()
+        s = a.status()
+        assert (s["state"], s["epoch"], s["primary"]) == ("PRIMARY", 1, True)
+        assert a.http("/readyz").status == 200
+        assert rows(a.database) == []
+        con = sqlite3.connect(a.database)
+        assert con.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        con.close()
+        a.post_start()
+        assert a.status()["epoch"] == 1, "a second run changes nothing"
+
+
+@pytest.mark.parametrize("journal", ["delete", "wal", "persist"])
+def test_a_seed_in_any_journal_mode(sidecar, tmp, journal):
+    seed = handover.seed(tmp, rows=50, journal=journal)
+    os.chmod(seed, 0o444)
+    with sidecar("a", seed=seed) as a:
+        a.post_start()
+        con = sqlite3.connect(a.database)
+        assert con.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        assert con.execute("SELECT count(*) FROM ballast").fetchone()[0] == 50
+        con.close()
+
+
+def test_an_empty_file_is_a_database(sidecar, tmp):
+    seed = tmp / "empty.sqlite"
+    seed.touch()
+    a, b = sidecar("a", seed=seed), sidecar("b", seed=seed)
+    with a, b:
+        a.post_start()
+        b.post_start()
+        a.pre_stop()
+        assert b.status()["state"] == "PRIMARY"
+        con = sqlite3.connect(b.database)
+        con.execute("CREATE TABLE t (x)")
+        con.close()
+
+
+def test_without_a_seed(sidecar, tmp):
+    with sidecar("a", seed=tmp / "none.sqlite") as a:
+        r = a.post_start(check=False)
+        assert r.returncode == 1 and "there is no seed database" in r.stderr
+        assert "there is no seed database" in a.termination_log.read_text()
+        assert len(a.termination_log.read_text().splitlines()) == 1
+        assert not a.database.exists() and a.status()["state"] == "EMPTY"
+
+
+def test_a_damaged_seed(sidecar, tmp):
+    seed = tmp / "bad.sqlite"
+    seed.write_bytes(b"this is no database, but it is long enough to be looked at by SQLite" * 100)
+    with sidecar("a", seed=seed) as a:
+        r = a.post_start(check=False)
+        assert r.returncode == 1 and "not a database" in r.stderr
+        assert not a.database.exists() and not list(a.state_dir.glob("*.sqlite*"))
+
+
+def test_a_database_that_is_there_is_adopted(sidecar, seed):
+    a = sidecar("a", seed=seed)
+    con = sqlite3.connect(a.database)
+    con.execute("CREATE TABLE writes (id)")
+    con.execute("INSERT INTO writes VALUES ('precious')")
+    con.commit()
+    con.close()
+    paths.give(a.database)
+    with a:
+        a.post_start()
+        assert rows(a.database) == ["precious"]
+
+
+def test_the_second_becomes_a_standby_and_follows(pair):
+    a, b = pair
+    write(a.database, "before")
+    b.post_start()
+    s = b.status()
+    assert (s["state"], s["epoch"], s["primary"]) == ("STANDBY", 1, False)
+    assert s["lineage"] == a.status()["lineage"] and s["primary_uid"] == a.status()["uid"]
+    assert rows(b.database) == ["before"]
+    write(a.database, "after")
+    wait.until(lambda: "after" in rows(b.database), 5, "the row on the standby")
+    assert b.http("/readyz").status == 200
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        write(b.database, "wrong")
+    assert oct(b.database.stat().st_mode) == oct(a.database.stat().st_mode)
+    assert b.database.stat().st_uid == b.database.parent.stat().st_uid
+
+
+def test_a_copy_while_the_database_is_written(sidecar, tmp):
+    seed = handover.seed(tmp, rows=20000)
+    a, b = sidecar("a", seed=seed), sidecar("b", seed=seed)
+    with a, b:
+        a.post_start()
+        stop, ids = threading.Event(), []
+
+        def work():
+            con = sqlite3.connect(a.database, timeout=10)
+            while not stop.is_set():
+                i = f"row-{len(ids)}"
+                con.execute("INSERT INTO writes (id) VALUES (?)", (i,))
+                con.execute("UPDATE ballast SET data = randomblob(1000) WHERE n = abs(random()) % 20000")
+                con.commit()
+                ids.append(i)
+                if len(ids) % 50 == 0:
+                    con.execute("PRAGMA wal_checkpoint(RESTART)")
+            con.close()
+        t = threading.Thread(target=work)
+        t.start()
+        try:
+            wait.until(lambda: len(ids) > 20, 10, "some rows")
+            before = list(ids)
+            b.post_start()
+            assert set(before) <= set(rows(b.database))
+        finally:
+            stop.set()
+            t.join()
+        wait.until(lambda: rows(b.database) == ids, 10, "all rows on the standby")
+        a.pre_stop()
+        assert rows(b.database) == ids
+        con = sqlite3.connect(b.database)
+        assert con.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        con.close()
+
+
+def test_the_primary_is_gone(pair):
+    a, b = pair
+    a.kill()
+    r = b.post_start(check=False, timeout=90)
+    assert r.returncode == 1 and "can not connect" in r.stderr
+    assert "can not connect" in b.termination_log.read_text()
+    assert not b.database.exists() and not list(b.state_dir.glob("incoming*"))
+    assert b.status()["state"] == "EMPTY" and b.http("/readyz").status == 503
+
+
+def test_another_key_is_refused(pair, tmp):
+    a, b = pair
+    from tools import sidecar as tool
+    b.stop()
+    b.options["secret-file"] = tool.secret_file(tmp, "other")
+    b.options["sync-timeout"] = "1s"
+    b.start()
+    r = b.post_start(check=False)
+    assert r.returncode == 1 and "not signed with our --secret-file" in r.stderr
+    assert "SC0601" in a.log() and not b.database.exists()
+    secret = open(b.options["secret-file"]).read().strip()
+    assert secret not in a.log() + b.log() + r.stderr
+
+
+def test_a_half_open_peer_does_not_stop_the_control_port(pair):
+    a, b = pair
+    silent = [socket.create_connection(a.control) for _ in range(10)]
+    try:
+        t0 = time.monotonic()
+        b.post_start()
+        assert time.monotonic() - t0 < 15
+    finally:
+        for s in silent:
+            s.close()
+
+
+def test_garbage_on_the_control_port(pair):
+    a, b = pair
+    for junk in (b"GET / HTTP/1.0\r\n\r\n", os.urandom(4096), b"\x01\x01\x00\x01\xff\xff", b"\x01" * 8):
+        with socket.create_connection(a.control, timeout=2) as s:
+            s.sendall(junk)
+    b.post_start()
+    assert b.status()["state"] == "STANDBY"
+
+
+def test_restart_of_the_primary(pair):
+    a, b = pair
+    b.post_start()
+    write(a.database, "one")
+    a.kill()
+    a.start()
+    s = a.status()
+    assert (s["state"], s["epoch"]) == ("PRIMARY", 1)
+    write(a.database, "two")
+    wait.until(lambda: b.status()["state"] == "STANDBY" and "two" in rows(b.database), 15, "the standby follows again")
+
+
+def test_restart_of_the_standby(pair):
+    a, b = pair
+    b.post_start()
+    b.kill()
+    write(a.database, "meanwhile")
+    b.start()
+    b.post_start()
+    wait.until(lambda: b.status()["state"] == "STANDBY" and "meanwhile" in rows(b.database), 15, "a standby again")
+
+
+def test_a_state_that_the_authority_has_left_behind(pair):
+    a, b = pair
+    a.stop()
+    f = a.options["authority"].removeprefix("file://")
+    record = json.loads(open(f).read())
+    record["epoch"], record["primary"]["uid"] = 5, "another"
+    open(f, "w").write(json.dumps(record))
+    r = a.run("serve", timeout=10)
+    assert r.returncode == 3 and "out of date" in r.stderr
+
+
+def test_two_first_instances_at_once(sidecar, seed):
+    both = [sidecar("a", seed=seed).start(), sidecar("b", seed=seed).start()]
+    threads = [threading.Thread(target=s.post_start) for s in both]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert sorted(s.status()["state"] for s in both) == ["PRIMARY", "STANDBY"]
+    assert both[0].status()["lineage"] == both[1].status()["lineage"]
+
+
+def test_metrics_are_clean(pair):
+    import subprocess
+    a, b = pair
+    b.post_start()
+    paths.require("promtool")
+    for s in pair:
+        text = s.http("/metrics").text
+        r = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+        assert r.returncode == 0, r.stdout + r.stderr
+    assert 'sidecar_state{state="STANDBY"} 1' in b.http("/metrics").text
+    assert a.http("/nothing").status == 404
+    assert a.http("/readyz?verbose").text.startswith("[+]serve ok")
+    assert a.http("/readyz", headers={"Accept": "application/health+json"}).text.startswith('{"checks"')
+
+
+@pytest.fixture
+def lease(tmp):
+    with leaseapi.LeaseApi() as api:
+        account = tmp / "account"
+        account.mkdir()
+        (account / "token").write_text(api.token + "\n")
+        paths.give(account)
+        api.path = api.put_object("testing", "php-fpm")
+        api.options = {"kubernetes-api": api.url, "kubernetes-account": account}
+        yield api
+
+
+def test_lease_authority(sidecar, seed, lease):
+    make = lambda name: sidecar(name, seed=seed, authority_url="lease://testing/php-fpm", options=lease.options)  # noqa: E731
+    a, b = make("a"), make("b")
+    with a, b:
+        a.post_start()
+        b.post_start()
+        write(a.database, "one")
+        lease.lose_answers = 1      # the swap at the cut-over is done, but nobody is told
+        a.pre_stop()
+        spec = lease.objects[lease.path]["spec"]
+        assert spec["holderIdentity"] == b.status()["uid"] and spec["leaseTransitions"] == 2
+        assert b.status()["state"] == "PRIMARY" and rows(b.database) == ["one"]
+
+
+def test_lease_authority_forbidden(sidecar, seed, lease):
+    lease.token = "another"
+    a = sidecar("a", seed=seed, authority_url="lease://testing/php-fpm",
+                options=lease.options | {"sync-timeout": "1s"})
+    with a:
+        r = a.post_start(check=False)
+        assert r.returncode == 1 and "HTTP 401" in r.stderr and "get and update" in r.stderr
+        assert not a.database.exists(), "no bootstrap when the authority can not be asked"
