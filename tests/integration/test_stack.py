@@ -22,7 +22,7 @@ class Pod:
     def __init__(self, tmp, name, app, seed, secret, authority):
         self.name = name
         self.fpm = PhpFpm(tmp, 8, "unix", name=f"{name}-fpm", docroot=app / "public")
-        self.sidecar = Sidecar(tmp, name, authority, secret, self.fpm.url, seed)
+        self.sidecar = Sidecar(tmp, name, authority, secret, self.fpm.url, seed, {"queue-timeout": "2s", "young-wait": "3s"})
         self.fpm.env = {"NOTEJAM_DATABASE": str(self.sidecar.database), "NOTEJAM_INSTANCE": name,
                         "NOTEJAM_WRITES_API": "1", "NOTEJAM_MAIL": "log"}
 
@@ -60,6 +60,7 @@ class World:
 
     def config(self, pod: Pod) -> str:
         return f"""DemoBackend {pod.sidecar.url}
+DemoTimeout queue=2s
 DocumentRoot "{self.app}/public"
 DemoFrontController /index.php
 <FilesMatch "\\.php$">

@@ -312,7 +312,7 @@ class Instance:
             "upstream": f"unix:{listen}" if listen.startswith("/") else listen, "advertise": "127.0.0.1",
             "authority": f"file://{self.stack.root}/authority/primary", "secret-file": self.stack.root / "secret",
             "termination-log": self.dir / "termination-log", "uid": self.name, "workers": PHP_WORKERS,
-            "handoff-timeout": "60s",
+            "handoff-timeout": "60s", "sync-timeout": "60s", "young-wait": "5s",
         }
         return [self.stack.root / "bin/fcgi-sidecar", command, *(f"--{k}={v}" for k, v in options.items()), *more]
 
