@@ -43,7 +43,7 @@ unsigned demo_backend_slots(const demo_backend *b, uint16_t slots[DEMO_PER_BACKE
         for (uint32_t i = 0; i < n && i < DEMO_PER_BACKEND_MAX; i++) {
             slots[i] = atomic_load_explicit(&sb->slots[i], memory_order_relaxed);
         }
-    } while (demo_seq_changed(&sb->seq, seq) && ++tries < 1000);
+    } while (demo_seq_again(&sb->seq, seq, &tries));
     return n < DEMO_PER_BACKEND_MAX ? n : DEMO_PER_BACKEND_MAX;
 }
 
@@ -60,9 +60,9 @@ int demo_backend_address(const demo_backend *b, int slot, demo_address *out)
         out->use = atomic_load_explicit(&a->use, memory_order_relaxed);
         out->len = atomic_load_explicit(&a->addr_len, memory_order_relaxed);
         demo_words_load(out->addr.words, a->addr, sizeof(struct sockaddr_un));
-    } while (demo_seq_changed(&a->seq, seq) && ++tries < 1000);
+    } while (demo_seq_again(&a->seq, seq, &tries));
     out->slot = slot;
-    return owner == (int32_t)b->index && tries < 1000;
+    return owner == (int32_t)b->index && tries < DEMO_SEQ_TRIES;
 }
 
 void demo_address_text(const struct sockaddr *sa, char *text, size_t size)

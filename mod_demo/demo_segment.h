@@ -175,11 +175,16 @@ uint32_t demo_gauge_read(const _Atomic int32_t *gauge);
 
 /* Sequence locks.  One writer at a time (the caller sees to it).
  *      seq = demo_seq_write(&x->seq); … demo_seq_written(&x->seq, seq);
- *      do { seq = demo_seq_read(&x->seq); … } while (demo_seq_changed(&x->seq, seq)); */
+ *      int tries = 0;
+ *      do { seq = demo_seq_read(&x->seq); … } while (demo_seq_again(&x->seq, seq, &tries));
+ * A reader gives way to a writer that was interrupted, but does not wait for one
+ * that was killed: afterwards tries is DEMO_SEQ_TRIES when what it read is not
+ * sound. */
+#define DEMO_SEQ_TRIES 1000
 uint32_t demo_seq_write(_Atomic uint32_t *seq);
 void     demo_seq_written(_Atomic uint32_t *seq, uint32_t value);
 uint32_t demo_seq_read(const _Atomic uint32_t *seq);
-int      demo_seq_changed(const _Atomic uint32_t *seq, uint32_t value);
+int      demo_seq_again(const _Atomic uint32_t *seq, uint32_t value, int *tries);
 
 /* Copies len bytes in or out, in relaxed words; dst and src have room for whole
  * words. */

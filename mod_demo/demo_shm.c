@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
@@ -21,6 +22,8 @@ APLOG_USE_MODULE(demo);
 demo_segment   *demo_seg;
 demo_shm_child *demo_child;
 uint32_t        demo_epoch;
+
+enum { SPINS = 50 }; /* of a reader, before it gives way */
 
 /* Children of the old and of the new generation live side by side. */
 enum { GENERATIONS = 2, SPARE_CHILDREN = 16, CHILDREN_MAX = 8192 };
@@ -368,10 +371,16 @@ uint32_t demo_seq_read(const _Atomic uint32_t *seq)
     return atomic_load_explicit(seq, memory_order_acquire);
 }
 
-int demo_seq_changed(const _Atomic uint32_t *seq, uint32_t value)
+int demo_seq_again(const _Atomic uint32_t *seq, uint32_t value, int *tries)
 {
     atomic_thread_fence(memory_order_acquire);
-    return (value & 1u) != 0 || atomic_load_explicit(seq, memory_order_relaxed) != value;
+    if ((value & 1u) == 0 && atomic_load_explicit(seq, memory_order_relaxed) == value) {
+        return 0;
+    }
+    if (++*tries > SPINS) {
+        (void)sched_yield();
+    }
+    return *tries < DEMO_SEQ_TRIES;
 }
 
 void demo_words_store(demo_word *dst, const void *src, size_t len)
@@ -411,10 +420,7 @@ void demo_text_store(_Atomic uint32_t *seq, demo_word *dst, size_t size, const c
     demo_seq_written(seq, value);
 }
 
-/* A writer that died in the middle leaves the number odd: rather an old mixture
- * than a reader that never returns. */
-enum { READ_TRIES = 1000 };
-
+/* Of a text rather a mixture than a reader that never returns. */
 void demo_text_load(const _Atomic uint32_t *seq, const demo_word *src, size_t size, char *text)
 {
     uint32_t value;
@@ -423,6 +429,6 @@ void demo_text_load(const _Atomic uint32_t *seq, const demo_word *src, size_t si
     do {
         value = demo_seq_read(seq);
         demo_words_load(text, src, size);
-    } while (demo_seq_changed(seq, value) && ++tries < READ_TRIES);
+    } while (demo_seq_again(seq, value, &tries));
     text[size - 1] = '\0';
 }

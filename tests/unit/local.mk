@@ -9,7 +9,8 @@ UNIT_TESTS = \
 	tests/unit/test_sc_relay_control \
 	tests/unit/test_sc_relay_faults \
 	tests/unit/test_balance \
-	tests/unit/test_shm_threads
+	tests/unit/test_shm_threads \
+	tests/unit/test_endpoint
 if HAVE_CMOCKA
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
@@ -55,3 +56,7 @@ tests_unit_test_balance_LDADD = $(CMOCKA_LIBS) $(APR_LIBS)
 tests_unit_test_shm_threads_SOURCES = %D%/test_shm_threads.c $(SHM_BED)
 tests_unit_test_shm_threads_CPPFLAGS = $(SHM_CPPFLAGS)
 tests_unit_test_shm_threads_LDADD = $(CMOCKA_LIBS) $(APR_LIBS)
+tests_unit_test_endpoint_SOURCES = %D%/test_endpoint.c $(SHM_BED) mod_demo/demo_fetch.c \
+	mod_demo/demo_fpmqueue.c mod_demo/demo_status.c
+tests_unit_test_endpoint_CPPFLAGS = $(SHM_CPPFLAGS)
+tests_unit_test_endpoint_LDADD = lib/libdemo.la $(CMOCKA_LIBS) $(APR_LIBS)

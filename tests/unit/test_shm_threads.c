@@ -12,6 +12,19 @@
 #include "mod_demo/demo_shm.h"
 #include "stub_httpd.h"
 
+/* ThreadSanitizer slows the readers down, but not an empty loop. */
+#if defined(__SANITIZE_THREAD__)
+enum { PAUSE = 100000 };
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+enum { PAUSE = 100000 };
+#else
+enum { PAUSE = 2000 };
+#endif
+#else
+enum { PAUSE = 2000 };
+#endif
+
 enum { THREADS = 4, ROUNDS = 20000, ADDRESSES = 5 };
 
 static apr_pool_t   *pool;
@@ -45,9 +58,22 @@ static void *changer(void *arg)
                 atomic_store(&demo_seg->addrs[k].retired_at, 1 - 61000000);
             }
         }
-        demo_text_store(&demo_seg->addrs[0].text_seq, demo_seg->addrs[0].text,
-                        DEMO_HEALTH_TEXT_MAX, i % 2 ? "aaaaaaaaaaaaaaaaaaaa" : "bbbbbbbbbbbb");
         demo_shm_mend();
+    }
+    return NULL;
+}
+
+/* And a text that changes often, but lets readers come to an end. */
+static void *writer(void *arg)
+{
+    char text[DEMO_HEALTH_TEXT_MAX] = "";
+
+    (void)arg;
+    for (unsigned i = 0; !atomic_load(&stop); i++) {
+        memset(text, i % 2 ? 'a' : 'b', sizeof(text) - 1);
+        demo_text_store(&demo_seg->addrs[0].text_seq, demo_seg->addrs[0].text, sizeof(text), text);
+        for (volatile int pause = 0; pause < PAUSE; pause++) {
+        }
     }
     return NULL;
 }
@@ -57,7 +83,7 @@ static void check_text(void)
     char text[DEMO_HEALTH_TEXT_MAX];
 
     demo_text_load(&demo_seg->addrs[0].text_seq, demo_seg->addrs[0].text, sizeof(text), text);
-    if (text[0] != '\0' && strspn(text, text[0] == 'a' ? "a" : "b") != strlen(text)) {
+    if (text[0] != '\0' && strspn(text, text[0] == 'a' ? "a" : "b") != sizeof(text) - 1) {
         atomic_fetch_add(&torn, 1);
     }
 }
@@ -88,7 +114,7 @@ static void *worker(void *arg)
 
 static void test_threads(void **state)
 {
-    pthread_t threads[THREADS], leader;
+    pthread_t threads[THREADS], leader, text;
     uint64_t buckets[DEMO_HISTOGRAM_BOUNDS + 1];
     uint64_t counted;
 
@@ -101,6 +127,7 @@ static void test_threads(void **state)
     demo_shm_child_init(s, pool);
     set_addresses(1);
     assert_int_equal(pthread_create(&leader, NULL, changer, NULL), 0);
+    assert_int_equal(pthread_create(&text, NULL, writer, NULL), 0);
     for (int i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, worker, NULL), 0);
     }
@@ -109,6 +136,7 @@ static void test_threads(void **state)
     }
     atomic_store(&stop, 1);
     assert_int_equal(pthread_join(leader, NULL), 0);
+    assert_int_equal(pthread_join(text, NULL), 0);
     assert_int_equal(atomic_load(&torn), 0);
     counted = demo_requests_sum(0, 200);
     assert_true(counted > THREADS * ROUNDS / 2);
