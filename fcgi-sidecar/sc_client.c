@@ -44,7 +44,7 @@ void sc_client_close(sc_client *c)
     sc_dispatch_remove(c);
     if (u != NULL) {
         c->upstream = NULL;
-        sc_upstream_close(u);
+        sc_upstream_abandon(u);
     }
     sc_client_move(c, SC_CLIENT_CLOSED);
     sc_timer_stop(&c->timer);
@@ -56,6 +56,10 @@ void sc_client_close(sc_client *c)
     sc_buffer_release(&c->aside);
     sc_list_remove(&c->link);
     relay->client_count--;
+    if (!sc_list_empty(&relay->accept_timer.link)) {
+        sc_timer_stop(&relay->accept_timer);
+        sc_listen_resume(&relay->accept_timer); /* there is room again */
+    }
     sc_loop_close(&relay->loop, &c->io);
 }
 

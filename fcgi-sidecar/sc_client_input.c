@@ -134,7 +134,7 @@ static void on_abort(sc_client *c, const fcgiw_event *ev)
     sc_timer_stop(&c->queue_timer);
     if (u != NULL) {
         c->upstream = NULL;
-        sc_upstream_close(u); /* php-fpm does not know ABORT_REQUEST */
+        sc_upstream_abandon(u); /* php-fpm does not know ABORT_REQUEST */
     }
     if (c->mid_record) {
         sc_client_close(c); /* nothing can follow half a record */

@@ -116,8 +116,8 @@ typedef struct {
     unsigned upstream_idle;       /* of these: a worker waits for a request on it */
     unsigned upstream_unread;     /* of these: no worker has read its BEGIN_REQUEST yet: its script
                                    * still runs after END_REQUEST, or no worker is free to accept it */
-    unsigned after_end;           /* of upstream_unread: had END_REQUEST before, so a script may
-                                   * still be running (fastcgi_finish_request) */
+    unsigned after_end;           /* of upstream_unread: had END_REQUEST, or lost its client, so a
+                                   * script may still be running (fastcgi_finish_request) */
     /* Counters since the start. */
     uint64_t accepted;            /* client connections */
     uint64_t requests;            /* BEGIN_REQUESTs taken */
@@ -171,7 +171,7 @@ unsigned short sc_relay_port(const sc_relay *relay);
 apr_status_t sc_relay_hold(sc_relay *relay, apr_interval_time_t young, apr_interval_time_t limit);
 
 /* Waits until nothing is in flight (and, on a Unix socket, no script that has
- * answered is still running).  Only sensible while held or forwarding.
+ * answered or lost its client is still running).  Only sensible while held or forwarding.
  * APR_TIMEUP after limit. */
 apr_status_t sc_relay_wait_drained(sc_relay *relay, apr_interval_time_t limit);
 

@@ -96,6 +96,7 @@ struct sc_upstream {
     bool         writable;
     bool         hung_up;     /* the peer has closed its side */
     bool         used;        /* had a complete answer before */
+    bool         abandoned;   /* OFFERED: shut down, waiting for the end of the script */
     bool         answering;   /* a byte of the answer has come */
     bool         write_broken; /* BUSY: the peer reads no more; an answer may still come */
     uint8_t      prefix_len;  /* BUSY: BEGIN_REQUEST (and hop) still to be sent before the request */

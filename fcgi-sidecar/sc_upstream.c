@@ -10,6 +10,11 @@
 
 #define BACKLOG_FULL  (5 * APR_TIME_C(1000))
 
+/* SIOCOUTQ counts what the kernel spends on each unread piece, hundreds of
+ * bytes.  While it tells us of the reading (sock_wfree) it still holds a single
+ * one, so less than a BEGIN_REQUEST is nothing. */
+#define NOTHING_UNREAD (FCGIW_HEADER_LEN + FCGIW_BODY_LEN)
+
 /* --- states -------------------------------------------------------------------- */
 
 static sc_link *list_of(sc_target *t, enum sc_upstream_state state)
@@ -77,6 +82,22 @@ void sc_upstream_close(sc_upstream *u)
     u->client = NULL;
     sc_loop_close(&u->target->relay->loop, &u->io);
     sc_dispatch_wake(u->target->relay);
+}
+
+void sc_upstream_abandon(sc_upstream *u)
+{
+    int unread = 0;
+
+    u->client = NULL;
+    /* php-fpm leaves the end of STDIN unread until it wants the next request. */
+    if (u->state != SC_UPSTREAM_BUSY || !u->target->proves
+        || ioctl(u->io.fd, SIOCOUTQ, &unread) < 0 || unread < NOTHING_UNREAD
+        || shutdown(u->io.fd, SHUT_RDWR) < 0) {
+        sc_upstream_close(u);
+        return;
+    }
+    u->used = u->abandoned = true;
+    sc_upstream_move(u, SC_UPSTREAM_OFFERED);
 }
 
 static void upstream_release(sc_io *io)
@@ -178,20 +199,23 @@ bool sc_upstream_silent(sc_upstream *u)
     return false;
 }
 
-/* SIOCOUTQ counts what the kernel spends on each unread piece, hundreds of
- * bytes.  While it tells us of the reading (sock_wfree) it still holds a single
- * one, so less than a BEGIN_REQUEST is nothing. */
 void sc_upstream_check_offer(sc_upstream *u)
 {
     int unread = 0;
 
+    if (u->abandoned) {
+        if (ioctl(u->io.fd, SIOCOUTQ, &unread) < 0 || unread < NOTHING_UNREAD) {
+            sc_upstream_close(u);
+        }
+        return;
+    }
     if (!sc_upstream_silent(u)) {
         if (!u->used) {
             sc_target_dropped(u->target);
         }
         sc_upstream_close(u);
     }
-    else if (ioctl(u->io.fd, SIOCOUTQ, &unread) == 0 && unread < FCGIW_HEADER_LEN + FCGIW_BODY_LEN) {
+    else if (ioctl(u->io.fd, SIOCOUTQ, &unread) == 0 && unread < NOTHING_UNREAD) {
         upstream_is_ready(u);
     }
 }

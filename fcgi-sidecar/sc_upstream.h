@@ -55,9 +55,14 @@ bool sc_upstream_open(sc_target *t);
 /* OFFERED: has a worker read it? */
 void sc_upstream_check_offer(sc_upstream *u);
 
-/* Closes the connection, which is php-fpm's real abort; its client, if any, is
- * the caller's to care for. */
+/* Closes the connection; its client, if any, is the caller's to care for. */
 void sc_upstream_close(sc_upstream *u);
+
+/* The client of its request is gone.  To the peer the connection is closed,
+ * which is php-fpm's real abort; but its descriptor is kept until the peer
+ * closes too (where a Unix socket tells that), because the script may run on:
+ * it counts as after_end as long. */
+void sc_upstream_abandon(sc_upstream *u);
 
 /* Oldest moment at which a request that is in flight was bound; 0: none. */
 apr_time_t sc_target_oldest(const sc_target *t);

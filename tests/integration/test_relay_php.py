@@ -244,6 +244,29 @@ def test_drained_means_that_no_script_runs(relay, php):
     assert (fpm.root / "tmp" / "late").read_text() == "done\n"
 
 
+def test_drained_waits_for_scripts_without_a_client(relay, php):
+    """The client goes; PHP finds out when it writes, and until then it may change the database."""
+    fpm = php(workers=2)
+    (fpm.docroot / "alone.php").write_text(
+        "<?php ignore_user_abort(true); usleep(700000);"
+        "file_put_contents(sys_get_temp_dir().'/alone', 'done'); echo 'done';")
+    r = relay(fpm)
+    for body in (b"", b"x" * 1000):
+        c = fcgi.Client(r.address, 10)
+        c.start(params(fpm, "alone.php", method="POST", body=body))
+        c.stdin(body)
+        r.until(lambda s: s["in_flight"] == 1, "it runs")
+        c.close()
+        r.until(lambda s: s["in_flight"] == 0, "its client is gone")
+        assert r.call("hold", 0, 0) == "ok"
+        assert r.call("drained", 10) == "timeup"
+        assert r.call("drained", 10000) == "ok"
+        assert (fpm.root / "tmp" / "alone").read_text() == "done"
+        (fpm.root / "tmp" / "alone").unlink()
+        assert r.call("local", 0) == "ok"
+    assert get(r, fpm, "index.php").complete
+
+
 def test_nothing_is_executed_twice(relay, php):
     """Workers come and go all the time; each request leaves its mark once."""
     fpm = php(workers=4, max_requests=3)
