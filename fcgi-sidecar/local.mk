@@ -21,7 +21,7 @@ fcgi_sidecar_libscrelay_la_LIBADD = lib/libdemo.la
 fcgi_sidecar_libscrelay_la_LDFLAGS = $(AM_LDFLAGS) -pthread
 
 # The rest of it, so that unit tests can link it.
-SIDECAR_CPPFLAGS = $(AM_CPPFLAGS) $(FAULT_CPPFLAGS) $(APR_CFLAGS) $(SQLITE_CFLAGS) $(MHD_CFLAGS) \
+SIDECAR_CPPFLAGS = $(AM_CPPFLAGS) $(APR_CFLAGS) $(SQLITE_CFLAGS) $(MHD_CFLAGS) \
 	$(FCGI_CFLAGS) $(CRYPTO_CFLAGS) $(JANSSON_CFLAGS) $(CURL_CFLAGS)
 SIDECAR_LIBS = fcgi-sidecar/libscrelay.la lib/libdemo.la $(APR_LIBS) $(SQLITE_LIBS) $(MHD_LIBS) \
 	$(FCGI_LIBS) $(CRYPTO_LIBS) $(JANSSON_LIBS) $(CURL_LIBS)
@@ -71,3 +71,10 @@ fcgi_sidecar_fcgi_sidecar_SOURCES = %D%/main.c
 fcgi_sidecar_fcgi_sidecar_CPPFLAGS = $(SIDECAR_CPPFLAGS)
 fcgi_sidecar_fcgi_sidecar_CFLAGS = $(AM_CFLAGS) -pthread
 fcgi_sidecar_fcgi_sidecar_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS)
+
+# The same program with the points of sc_fault.h alive; for tests, never installed.
+check_PROGRAMS += fcgi-sidecar/fcgi-sidecar-faults
+fcgi_sidecar_fcgi_sidecar_faults_SOURCES = %D%/main.c $(fcgi_sidecar_libsidecar_la_SOURCES)
+fcgi_sidecar_fcgi_sidecar_faults_CPPFLAGS = $(SIDECAR_CPPFLAGS) -DSC_FAULTS
+fcgi_sidecar_fcgi_sidecar_faults_CFLAGS = $(AM_CFLAGS) -pthread
+fcgi_sidecar_fcgi_sidecar_faults_LDADD = $(SIDECAR_LIBS)

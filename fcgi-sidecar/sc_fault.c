@@ -11,6 +11,7 @@
 #define MAX_FAULTS 8
 
 static struct fault {
+    char arm[32];   /* point that starts the count; "" when it has started */
     char point[32];
     char action[16];
     long left;
@@ -26,7 +27,12 @@ static void parse(void)
     while (spec != NULL && *spec != '\0' && n_faults < MAX_FAULTS) {
         struct fault *f = &faults[n_faults];
 
-        if (sscanf(spec, "%31[^:,]:%ld:%15[^:,]", f->point, &f->left, f->action) == 3) {
+        if (sscanf(spec, "%31[^:,>]>%31[^:,]:%ld:%15[^:,]", f->arm, f->point, &f->left,
+                   f->action) == 4) {
+            n_faults++;
+        }
+        else if (sscanf(spec, "%31[^:,]:%ld:%15[^:,]", f->point, &f->left, f->action) == 3) {
+            f->arm[0] = '\0';
             n_faults++;
         }
         spec = strchr(spec, ',');
@@ -68,7 +74,10 @@ int sc_fault_hit(const char *point)
     for (i = 0; i < n_faults; i++) {
         struct fault *f = &faults[i];
 
-        if ((strcmp(f->point, "*") == 0 || strcmp(f->point, point) == 0) && --f->left == 0) {
+        if (strcmp(f->arm, point) == 0) {
+            f->arm[0] = '\0';
+        }
+        else if (f->arm[0] == '\0' && (strcmp(f->point, "*") == 0 || strcmp(f->point, point) == 0) && --f->left == 0) {
             action = f->action;
         }
     }

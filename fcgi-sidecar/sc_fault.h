@@ -2,11 +2,13 @@
  * sc_fault.h -- named points where a test build fails or dies on purpose.
  *
  * In the shipped program SC_FAULT(name) is the constant 0 and SC_STEP(name) is
- * nothing.  Built with --enable-faults the variable SIDECAR_FAULT chooses, as
- * POINT:COUNT:ACTION separated by commas, the COUNTth pass (1 is the first) of
- * a point; ACTION is kill (SIGKILL of the own process), stop (SIGSTOP) or the
- * name of an errno (EIO, ENOSPC, ENOMEM, EBUSY).  A point "*" counts all of
- * them, so that a test can walk through every step of a hand-over.
+ * nothing.  In fcgi-sidecar-faults, which make check builds, the variable
+ * SIDECAR_FAULT chooses, as [ARM>]POINT:COUNT:ACTION separated by commas, the
+ * COUNTth pass (1 is the first) of a point, counted from the first pass of the
+ * point ARM on; ACTION is kill (SIGKILL of the own process), stop (SIGSTOP) or
+ * the name of an errno (EIO, ENOSPC, ENOMEM, EBUSY, ECONNRESET, ETIMEDOUT).  A
+ * POINT "*" counts all of them, so that a test can walk through every step of a
+ * hand-over.
  */
 #ifndef SC_FAULT_H
 #define SC_FAULT_H

@@ -103,7 +103,7 @@ class Writers:
             wid, sent, relay = f"w{who}-{uuid.uuid4().hex}", time.monotonic(), random.choice(self.relays)
             try:
                 with fcgi.Client(relay, timeout=30) as c:
-                    r = c.request(fcgi.script_params("/sidecar.php", f"{self.docroot}/sidecar.php",
+                    r = c.request(fcgi.script_params("/sidecar.php", f"{self.docroot}/sidecar.php", "POST",
                                                      query=f"id={wid}{self.query}"))
                 ok, why = r.complete and r.status == 200 and r.body == b"ok", f"{r.protocol_status} {r.out[:200]!r}"
             except OSError as e:
