@@ -342,6 +342,20 @@ void demo_conns_release(int slot)
     }
 }
 
+void demo_conns_want(int slot)
+{
+    if (demo_seg != NULL && slot >= 0) {
+        atomic_store_explicit(&demo_seg->addrs[slot].conns_wanted, apr_time_now(),
+                              memory_order_relaxed);
+    }
+}
+
+apr_time_t demo_conns_wanted(int slot)
+{
+    return demo_seg != NULL && slot >= 0
+           ? atomic_load_explicit(&demo_seg->addrs[slot].conns_wanted, memory_order_relaxed) : 0;
+}
+
 void demo_conns_idle(int slot, int delta)
 {
     if (demo_seg != NULL && slot >= 0) {

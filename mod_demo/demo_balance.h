@@ -107,6 +107,11 @@ void demo_balance_done(demo_target *target, enum demo_outcome outcome);
 int  demo_conns_acquire(int slot, unsigned max);
 void demo_conns_release(int slot);
 
+/* A child that holds less than its share could not have another; when that was
+ * last, or 0.  Who holds more than his share gives up one then. */
+void demo_conns_want(int slot);
+apr_time_t demo_conns_wanted(int slot);
+
 /* Of these, the ones that are idle: a gauge of demo_pool_connections. */
 void demo_conns_idle(int slot, int delta);
 

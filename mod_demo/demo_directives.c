@@ -59,7 +59,7 @@ void *demo_server_conf_create(apr_pool_t *p, server_rec *s)
 {
     demo_server_conf *c = apr_pcalloc(p, sizeof *c);
 
-    c->pool.max = 8;
+    c->pool.max = DEMO_POOL_AUTO;
     c->pool.idle = 200 * 1000;
     c->queue_max = 64;
     demo_health_defaults(&c->health);

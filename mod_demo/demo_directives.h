@@ -36,8 +36,10 @@ typedef struct {
 } demo_timeouts;
 
 /* DemoPool. */
+#define DEMO_POOL_AUTO (-1)
 typedef struct {
-    int max;                  /* kept connections to an address over all children; 0: off */
+    int max;                  /* kept connections to an address over all children; 0: off;
+                               * DEMO_POOL_AUTO: as demo_pool.c sees fit */
     apr_interval_time_t idle; /* an idle one is closed after this */
 } demo_pool_conf;
 

@@ -14,6 +14,16 @@ APLOG_USE_MODULE(demo);
 #define WAIT_MAX_US 50000   /* the longest wait for a kept connection */
 #define WAIT_YIELDS 20      /* looks at the pool before a thread goes to sleep for it */
 
+/* Where answers take less than this it pays to look for them before sleeping;
+ * a busy machine changes the average of that time, not the least. */
+#define BRIEF_US 150
+
+/* DemoPool without max=: so few that other clients of the same php-fpm keep
+ * their share. */
+#define AUTO_MAX 6
+
+#define WANTED_US 200000 /* how long a wish of another child counts */
+
 /* After this much of PHP's time a connection is closed though it could be kept:
  * the worker goes back to its listen queue, and whoever waits there (another
  * gateway, another child, a POST) has his turn. */
@@ -22,9 +32,11 @@ APLOG_USE_MODULE(demo);
 /* What this child holds of one address. */
 typedef struct {
     demo_conn *idle;            /* last in, first out: the rest ages and is closed */
-    unsigned held;              /* idle and in use */
+    _Atomic unsigned held;      /* idle and in use; written under the lock */
     unsigned waiting;           /* threads in demo_pool_take() */
     apr_interval_time_t service; /* moving average of a request's time on a connection */
+    apr_interval_time_t least[2]; /* the shortest such time, of this second and the one before */
+    apr_time_t second;
     pthread_cond_t given;
 } demo_place;
 
@@ -164,6 +176,31 @@ static demo_conn *idle_pop(demo_place *place)
     return conn;
 }
 
+/* Does the backend answer within microseconds?  The shortest time tells it; the
+ * average tells how busy the machine is. */
+static bool is_brief(const demo_place *place)
+{
+    apr_interval_time_t a = place->least[0], b = place->least[1];
+
+    return (a > 0 && a < BRIEF_US) || (b > 0 && b < BRIEF_US);
+}
+
+static void service_note(demo_place *place, apr_time_t now, apr_interval_time_t took)
+{
+    if (took < 1) {
+        took = 1;
+    }
+    place->service += (took - place->service) / 8;
+    if (now - place->second > APR_USEC_PER_SEC) {
+        place->second = now;
+        place->least[1] = place->least[0];
+        place->least[0] = took;
+    }
+    else if (took < place->least[0]) {
+        place->least[0] = took;
+    }
+}
+
 /* Is it likely that a kept connection comes back sooner than it would take to
  * open another?  Answers of a millisecond: yes; of a second: no. */
 static bool wait_is_short(const demo_place *place)
@@ -194,7 +231,7 @@ static demo_conn *idle_wait(demo_place *place)
     int error = 0;
 
     place->waiting++;
-    conn = idle_yield(place);
+    conn = is_brief(place) ? idle_yield(place) : NULL;
     if (conn == NULL) {
         deadline_in(&until, WAIT_MAX_US);
     }
@@ -224,10 +261,32 @@ void demo_pool_drop(demo_conn *conn)
     }
 }
 
+static int pool_max(const demo_pool_conf *conf)
+{
+    return conf->max == DEMO_POOL_AUTO ? AUTO_MAX : conf->max;
+}
+
+/* What each child may hold when all of them want connections. */
+static unsigned pool_share(const demo_pool_conf *conf)
+{
+    int children = 1;
+
+    if (ap_mpm_query(AP_MPMQ_MAX_DAEMON_USED, &children) != APR_SUCCESS || children < 1) {
+        children = 1;
+    }
+    return (unsigned)((pool_max(conf) + children - 1) / children);
+}
+
 /* Counts a connection in, here and over all children. */
 static bool admit(demo_place *place, int slot, const demo_pool_conf *conf)
 {
-    if (pool.stop || !demo_conns_acquire(slot, (unsigned)conf->max)) {
+    if (pool.stop) {
+        return false;
+    }
+    if (!demo_conns_acquire(slot, (unsigned)pool_max(conf))) {
+        if (place->held < pool_share(conf)) {
+            demo_conns_want(slot);
+        }
         return false;
     }
     pthread_mutex_lock(&pool.lock);
@@ -265,6 +324,7 @@ demo_conn *demo_pool_take(const demo_target *target, const demo_pool_conf *conf,
         }
         if (conn->use == target->use && demo_conn_usable(conn)) {
             conn->reused = true;
+            conn->brief = is_brief(place);
             conn->taken = apr_time_now();
             return conn;
         }
@@ -296,13 +356,14 @@ void demo_pool_give(demo_conn *conn, const demo_pool_conf *conf)
     bool wake;
 
     conn->busy += now - conn->taken;
-    if (!conn->counted || conn->busy > SLICE_US || pool.stop || httpd_stops()) {
+    if (!conn->counted || conn->busy > SLICE_US || pool.stop || httpd_stops()
+        || (now - demo_conns_wanted(conn->slot) < WANTED_US && place->held > pool_share(conf))) {
         demo_pool_drop(conn);
         return;
     }
     conn->idle_until = now + conf->idle;
     pthread_mutex_lock(&pool.lock);
-    place->service += (now - conn->taken - place->service) / 8;
+    service_note(place, now, now - conn->taken);
     if (pool.idle_min == 0 || conf->idle < pool.idle_min) {
         pool.idle_min = conf->idle;
     }
