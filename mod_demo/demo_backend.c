@@ -104,12 +104,12 @@ static int slot_idle(const demo_shm_addr *a, int64_t now)
     return 1;
 }
 
-static void slot_fill(demo_shm_addr *a, const demo_backend *b, const struct sockaddr_un *addr,
+static void slot_fill(demo_shm_addr *a, const demo_backend *b, const demo_sockaddr *addr,
                       socklen_t len)
 {
     char where[DEMO_TARGET_NAME_MAX], name[DEMO_TARGET_NAME_MAX];
 
-    demo_address_text((const struct sockaddr *)(const void *)addr, where, sizeof(where));
+    demo_address_text(&addr->sa, where, sizeof(where));
     if (b->endpoint->kind == DEMO_ENDPOINT_UNIX) {
         (void)apr_cpystrn(name, b->endpoint->url, sizeof(name));
     }
@@ -120,7 +120,7 @@ static void slot_fill(demo_shm_addr *a, const demo_backend *b, const struct sock
     (void)atomic_fetch_add(&a->use, 1);
     atomic_store(&a->backend, (int32_t)b->index);
     atomic_store(&a->addr_len, len);
-    demo_words_store(a->addr, addr, sizeof(*addr));
+    demo_words_store(a->addr, addr, sizeof(addr->un));
     demo_words_store(a->name, name, sizeof(name));
     atomic_store(&a->retired_at, 0);
     for (int i = 0; i < DEMO_OUTCOME_COUNT; i++) {
@@ -139,15 +139,15 @@ static void slot_fill(demo_shm_addr *a, const demo_backend *b, const struct sock
     demo_seq_written(&a->seq, seq);
 }
 
-static int slot_find(const demo_backend *b, const struct sockaddr_un *addr, socklen_t len)
+static int slot_find(const demo_backend *b, const demo_sockaddr *addr, socklen_t len)
 {
     for (int i = 0; i < DEMO_ADDRESSES_MAX; i++) {
-        struct sockaddr_un known;
+        demo_sockaddr known;
         const demo_shm_addr *a = &demo_seg->addrs[i];
         if (atomic_load(&a->backend) != (int32_t)b->index || atomic_load(&a->addr_len) != len) {
             continue;
         }
-        demo_words_load((void *)&known, a->addr, sizeof(known));
+        demo_words_load(&known, a->addr, sizeof(known.un));
         if (memcmp(&known, addr, len) == 0) {
             return i;
         }
@@ -155,7 +155,7 @@ static int slot_find(const demo_backend *b, const struct sockaddr_un *addr, sock
     return -1;
 }
 
-static int slot_get(const demo_backend *b, const struct sockaddr_un *addr, socklen_t len,
+static int slot_get(const demo_backend *b, const demo_sockaddr *addr, socklen_t len,
                     int64_t now)
 {
     int slot = slot_find(b, addr, len);
@@ -186,7 +186,7 @@ static void drop_torn(void)
     }
 }
 
-unsigned demo_backend_set(const demo_backend *b, const struct sockaddr_un *addrs,
+unsigned demo_backend_set(const demo_backend *b, const demo_sockaddr *addrs,
                           const socklen_t *lens, unsigned n)
 {
     demo_shm_backend *sb = &demo_seg->backends[b->index];
@@ -280,14 +280,14 @@ static void place_take(int index, const char *url)
 /* Unix sockets and numeric hosts need no resolver. */
 static void publish_fixed(const demo_backend *b)
 {
-    struct sockaddr_un addr;
+    demo_sockaddr addr;
     socklen_t len;
 
     memset(&addr, 0, sizeof(addr));
     if (b->endpoint->kind == DEMO_ENDPOINT_UNIX) {
-        addr.sun_family = AF_UNIX;
-        (void)apr_cpystrn(addr.sun_path, b->endpoint->sock, sizeof(addr.sun_path));
-        len = sizeof(addr);
+        addr.un.sun_family = AF_UNIX;
+        (void)apr_cpystrn(addr.un.sun_path, b->endpoint->sock, sizeof(addr.un.sun_path));
+        len = sizeof(addr.un);
     }
     else {
         struct addrinfo hints = { .ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM };

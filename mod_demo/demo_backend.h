@@ -40,16 +40,19 @@ int demo_backend_current(const demo_backend *b);
 /* The slots of its addresses at the moment; at most DEMO_PER_BACKEND_MAX. */
 unsigned demo_backend_slots(const demo_backend *b, uint16_t slots[DEMO_PER_BACKEND_MAX]);
 
+/* Aligned for each of its kinds; unused bytes are 0. */
+typedef union {
+    struct sockaddr    sa;
+    struct sockaddr_un un; /* the largest */
+    uint64_t           words[DEMO_WORDS(sizeof(struct sockaddr_un))];
+} demo_sockaddr;
+
 /* One address, as a copy. */
 typedef struct {
-    int       slot;
-    uint32_t  use;
-    socklen_t len;
-    union {
-        struct sockaddr    sa;
-        struct sockaddr_un un;
-        uint64_t           words[DEMO_WORDS(sizeof(struct sockaddr_un))];
-    } addr;
+    int           slot;
+    uint32_t      use;
+    socklen_t     len;
+    demo_sockaddr addr;
 } demo_address;
 
 /* 1, or 0 when the slot is not (or no longer) b's. */
@@ -61,7 +64,7 @@ void demo_address_text(const struct sockaddr *sa, char *text, size_t size);
 /* Makes addrs the addresses of b: known ones keep their slots and counters, the
  * others are retired.  n at most DEMO_PER_BACKEND_MAX.  Takes demo_seg->table.
  * Returns how many were left out because every slot is taken. */
-unsigned demo_backend_set(const demo_backend *b, const struct sockaddr_un *addrs,
+unsigned demo_backend_set(const demo_backend *b, const demo_sockaddr *addrs,
                           const socklen_t *lens, unsigned n);
 
 #endif /* DEMO_BACKEND_H */

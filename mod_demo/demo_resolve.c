@@ -26,7 +26,7 @@ typedef struct {
     int                error; /* of getaddrinfo */
     int                sys_errno;
     unsigned           n, left_out;
-    struct sockaddr_un addrs[DEMO_PER_BACKEND_MAX];
+    demo_sockaddr      addrs[DEMO_PER_BACKEND_MAX];
     socklen_t          lens[DEMO_PER_BACKEND_MAX];
 } question;
 
@@ -42,7 +42,7 @@ static void take_answers(question *q, const struct addrinfo *found)
 {
     for (const struct addrinfo *ai = found; ai != NULL; ai = ai->ai_next) {
         int known = 0;
-        if (ai->ai_addrlen > sizeof(q->addrs[0])) {
+        if (ai->ai_addrlen > sizeof(q->addrs[0].un)) {
             continue;
         }
         for (unsigned i = 0; i < q->n; i++) {

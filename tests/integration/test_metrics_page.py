@@ -219,12 +219,12 @@ def test_saturated_pool_can_be_scraped(httpd, php_fpm, listen):
     h = httpd(config(f)).start()
     clients = [http.Connection(h.port) for _ in range(4)]
     for c in clients:
-        c.request("GET", "/sleep.php?ms=2500")
+        c.request("GET", "/sleep.php?ms=1500")
 
     def queued():
         m = metrics.scrape(h)
         return m if m.sum("phpfpm_listen_queue") >= 3 else None
-    m = wait.until(queued, 2.4, "three connections in the listen queue", every=0.2)
+    m = wait.until(queued, 1.4, "three connections in the listen queue", every=0.1)
     assert m.sum("phpfpm_active_processes") == 1 and m.sum("phpfpm_idle_processes") == 0
     assert m.sum("demo_backend_outstanding_requests") == 4 and m.get("demo_requests_in_flight") == 4
     for c in clients:

@@ -38,7 +38,7 @@ static void begin(const char *const *urls, const char *const *backups)
 
 static void set_addresses(const demo_backend *b, unsigned first, unsigned n)
 {
-    struct sockaddr_un addrs[DEMO_PER_BACKEND_MAX];
+    demo_sockaddr addrs[DEMO_PER_BACKEND_MAX];
     socklen_t lens[DEMO_PER_BACKEND_MAX];
 
     memset(addrs, 0, sizeof(addrs));

@@ -33,7 +33,7 @@ static atomic_int    stop, torn;
 
 static void set_addresses(unsigned first)
 {
-    struct sockaddr_un addrs[ADDRESSES];
+    demo_sockaddr addrs[ADDRESSES];
     socklen_t lens[ADDRESSES];
 
     memset(addrs, 0, sizeof(addrs));
