@@ -1,6 +1,4 @@
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -331,7 +329,6 @@ void sc_client_failed(sc_client *c)
 
 void sc_client_accept(sc_relay *relay, int fd)
 {
-    const int one = 1;
     sc_client *c = calloc(1, sizeof(*c));
 
     if (c == NULL) {
@@ -349,9 +346,6 @@ void sc_client_accept(sc_relay *relay, int fd)
     sc_timer_init(&c->timer, sc_client_timeout);
     sc_timer_init(&c->send_timer, sc_client_send_timeout);
     sc_timer_init(&c->queue_timer, sc_client_queue_timeout);
-    /* Fail on a Unix socket, and do no harm there. */
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
     if (sc_loop_watch(&relay->loop, &c->io, SC_LOOP_READ | SC_LOOP_WRITE) != APR_SUCCESS) {
         close(fd);
         free(c);

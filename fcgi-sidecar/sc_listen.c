@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -77,10 +78,23 @@ static void remove_stale(const sc_address *a)
     }
 }
 
+/* Accepted sockets inherit these; they fail on a Unix socket, and do no harm. */
+static void set_options(int fd)
+{
+    const int one = 1, idle = 60, interval = 15, probes = 4;
+
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    /* A client's host that vanished is found out within two minutes. */
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+}
+
 apr_status_t sc_listen_open(sc_relay *relay, const char *text, char *error, size_t error_size)
 {
     sc_listener *l = &relay->listeners[relay->listener_count];
-    const int one = 1;
     apr_status_t rv;
 
     rv = sc_address_parse(&l->address, text, true, error, error_size);
@@ -96,7 +110,7 @@ apr_status_t sc_listen_open(sc_relay *relay, const char *text, char *error, size
     l->io.fd = socket(l->address.sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (l->io.fd >= 0) {
         relay->listener_count++; /* closed with the others from here on */
-        setsockopt(l->io.fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+        set_options(l->io.fd);
     }
     if (l->io.fd < 0 || bind(l->io.fd, (struct sockaddr *)&l->address.sa, l->address.len) < 0
         || listen(l->io.fd, LISTEN_BACKLOG) < 0) {

@@ -264,7 +264,8 @@ static void upstream_event(sc_io *io, uint32_t events)
 /* A socket whose connect() has been started: 0, EINPROGRESS or the error. */
 static int dial(const sc_address *a, int *fd)
 {
-    const int one = 1;
+    const int one = 1, idle = 5, probes = 3;
+    const unsigned unanswered_ms = 15000;
 
     *fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (*fd < 0) {
@@ -272,7 +273,12 @@ static int dial(const sc_address *a, int *fd)
     }
     if (!a->is_unix) {
         setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+        /* The other instance may vanish with its node, without a word. */
         setsockopt(*fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+        setsockopt(*fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+        setsockopt(*fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle, sizeof(idle));
+        setsockopt(*fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+        setsockopt(*fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unanswered_ms, sizeof(unanswered_ms));
     }
     return connect(*fd, (const struct sockaddr *)&a->sa, a->len) < 0 ? errno : 0;
 }

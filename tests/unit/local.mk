@@ -8,6 +8,8 @@ UNIT_TESTS = \
 	tests/unit/test_sc_relay_clients \
 	tests/unit/test_sc_relay_control \
 	tests/unit/test_sc_relay_faults \
+	tests/unit/test_sc_relay_noise \
+	tests/unit/test_sc_request \
 	tests/unit/test_balance \
 	tests/unit/test_shm_threads \
 	tests/unit/test_endpoint
@@ -42,6 +44,12 @@ tests_unit_test_sc_relay_clients_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIB
 tests_unit_test_sc_relay_control_SOURCES = %D%/test_sc_relay_control.c $(RELAY_BED)
 tests_unit_test_sc_relay_control_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(APR_CFLAGS)
 tests_unit_test_sc_relay_control_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
+tests_unit_test_sc_relay_noise_SOURCES = %D%/test_sc_relay_noise.c $(RELAY_BED)
+tests_unit_test_sc_relay_noise_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(APR_CFLAGS)
+tests_unit_test_sc_relay_noise_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
+tests_unit_test_sc_request_SOURCES = %D%/test_sc_request.c %D%/testlib.h
+tests_unit_test_sc_request_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(APR_CFLAGS)
+tests_unit_test_sc_request_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
 tests_unit_test_sc_relay_faults_SOURCES = %D%/test_sc_relay_faults.c $(RELAY_BED)
 tests_unit_test_sc_relay_faults_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(APR_CFLAGS)
 tests_unit_test_sc_relay_faults_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
