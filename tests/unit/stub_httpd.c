@@ -39,7 +39,7 @@ server_rec *stub_server(apr_pool_t *p, demo_cluster *cluster)
 void *ap_retained_data_create(const char *key, apr_size_t size)
 {
     (void)key;
-    return stub_retained = calloc(1, size);
+    return stub_retained = apr_pcalloc(process.pool, size);
 }
 
 void *stub_retained;
