@@ -17,6 +17,7 @@
 #define LOCK_MS         1000
 #define FINISH_MS       2000
 #define GRANT_RETRY_MS  100
+#define SAVE_TRIES      50
 #define ATTEMPT_PAUSE_MS 500
 
 /* One attempt. */
@@ -227,6 +228,28 @@ static apr_status_t grant(sc_node *n, sc_state *state, sc_error *err)
     return rv;
 }
 
+/* The successor is primary whether or not this can be saved: a restart would
+ * find FENCED and ask again, which changes nothing. */
+static void record_forwarding(sc_node *n, const sc_state *granted)
+{
+    sc_error err = { 0, "" };
+    apr_status_t rv = SC_EFAILED;
+    int tries;
+
+    pthread_mutex_lock(&n->lock);
+    n->state.successor = granted->successor;
+    n->state.primary = granted->successor;
+    n->state.epoch = granted->epoch + 1;
+    for (tries = 0; tries < SAVE_TRIES && rv != APR_SUCCESS && !n->stopping; tries++) {
+        rv = sc_state_move(&n->state, SC_STATE_FORWARDING, "GRANT confirmed", &err);
+        if (rv != APR_SUCCESS) {
+            sc_node_wait(n, GRANT_RETRY_MS);
+        }
+    }
+    pthread_cond_broadcast(&n->changed);
+    pthread_mutex_unlock(&n->lock);
+}
+
 /* From FENCED to FORWARDING. */
 static apr_status_t finish(sc_node *n, int64_t held_us, sc_error *err)
 {
@@ -243,19 +266,10 @@ static apr_status_t finish(sc_node *n, int64_t held_us, sc_error *err)
     if (held_us != 0) {
         sc_metrics_pause(&n->metrics, sc_now_us() - held_us);
     }
-    pthread_mutex_lock(&n->lock);
-    n->state.successor = state.successor;
-    n->state.primary = state.successor;
-    n->state.epoch++;
     if (rv == APR_SUCCESS) {
-        rv = sc_state_move(&n->state, SC_STATE_FORWARDING, "GRANT confirmed", err);
+        record_forwarding(n, &state);
+        atomic_fetch_add(&n->metrics.handoffs_done, 1);
     }
-    if (rv != APR_SUCCESS) {
-        n->state.epoch--;
-    }
-    pthread_cond_broadcast(&n->changed);
-    pthread_mutex_unlock(&n->lock);
-    atomic_fetch_add(&n->metrics.handoffs_done, rv == APR_SUCCESS ? 1 : 0);
     return rv;
 }
 

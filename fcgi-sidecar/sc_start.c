@@ -108,6 +108,7 @@ static apr_status_t first_deployment(sc_node *n, const sc_authority_record *gran
         return sc_error_set(err, SC_EREFUSED, "the authority has no record, but this instance knows "
                             "the lineage %s: restore the authority's record", state.lineage);
     }
+    SC_STEP("first-deployment");
     if (rv == APR_SUCCESS) {
         sc_work_phase(n, &n->start, "installing the seed database", 0);
         rv = stage_seed(n, staged, err);

@@ -515,6 +515,7 @@ apr_status_t sc_sync_follow(sc_node *n, const sc_member *primary, sc_error *err)
                          n->options->state_dir) >= sizeof(im.incoming)) {
         return sc_error_errno(err, ENAMETOOLONG, "--state-dir");
     }
+    SC_STEP("follow");
     rv = open_stream(n, primary, &peer, err);
     while (rv == APR_SUCCESS) {
         rv = take_message(&im, peer, err);

@@ -1,0 +1,150 @@
+"""The promises of docs/handoff.md after a failure at each step of either side.
+
+Every case has a point of sc_fault.h at which fcgi-sidecar-faults dies or fails; what died is started again as kubelet
+would. SIDECAR_FAULT_WALK=1 walks through every point instead of a few.
+"""
+import os
+import threading
+import time
+
+import pytest
+
+from tools import handover, paths, wait
+
+WALK = os.environ.get("SIDECAR_FAULT_WALK") == "1"
+
+
+def faults_binary():
+    p = paths.BUILD / "fcgi-sidecar" / "fcgi-sidecar-faults"
+    if not os.access(p, os.X_OK):
+        pytest.skip(f"{p} is missing (make check builds it)")
+    return p
+
+
+class Kubelet:
+    """Starts an instance's serve again when it has died, without the fault."""
+
+    def __init__(self, instance):
+        self.instance, self.died, self._stop = instance, False, threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self._stop.set()
+        self.thread.join(20)
+
+    def _run(self):
+        s = self.instance.sidecar
+        while not self._stop.wait(0.05):
+            if s.proc is not None and not s.proc.running():
+                self.died, s.env = True, {}
+                time.sleep(0.1)
+                s.start()
+
+
+@pytest.fixture
+def pair(sidecar, php_fpm, tmp):
+    faults = faults_binary()
+    seed = handover.seed(tmp, rows=20)
+
+    def make(side, fault):
+        a, b = (handover.Instance(n, sidecar, php_fpm, seed, workers=3) for n in "ab")
+        x = a if side == "old" else b
+        x.sidecar.binary = paths.staged(faults, tmp)
+        x.sidecar.env = {"SIDECAR_FAULT": fault}
+        return a, b, x
+    return make
+
+
+def cut_over(a, b, x, first=None):
+    """Two lives, one cut-over, writers at both relays; returns whether x died."""
+    with Kubelet(x) as kubelet:
+        a.start()
+        b.sidecar.start()
+        if b.sidecar.post_start(check=False).returncode != 0:
+            b.sidecar.post_start()          # kubelet tries again
+        b.php.start()
+        with handover.Writers(a.php.docroot, [a.sidecar.relay, b.sidecar.relay], n=3, pause=0.01) as w:
+            w.wait(10)
+            a.sidecar.pre_stop(check=False)
+            w.wait(15, timeout=60)
+        primaries = [i for i in (a, b) if i.sidecar.status()["primary"]]
+        assert len(primaries) == 1, f"{a.state} and {b.state}"
+        v = w.verdict(primaries[0].rows())
+        assert v["lost"] == [] and v["duplicated"] == 0 and primaries[0].integrity() == "ok", v
+        if not kubelet.died:
+            assert v["failed"] == []
+        other = b if primaries[0] is a else a
+        assert other.sidecar.status()["state"] in ("FORWARDING", "FENCED", "STANDBY", "SYNCING", "EMPTY")
+        return kubelet.died
+
+
+OLD = ["hold", "locked", "promised", "committed", "fenced", "confirmed"]
+NEW = ["prepare", "prepared", "grant", "authority-swap", "swapped", "activate", "granted", "follow", "install", "apply"]
+
+
+@pytest.mark.parametrize("point", OLD)
+def test_the_old_one_dies_at(pair, point):
+    assert cut_over(*pair("old", f"{point}:1:kill"))
+
+
+@pytest.mark.parametrize("point", NEW)
+def test_the_new_one_dies_at(pair, point):
+    assert cut_over(*pair("new", f"{point}:1:kill"))
+
+
+@pytest.mark.parametrize("point, action", [
+    ("fsync", "EIO"), ("fsync-folder", "EIO"), ("rename", "ENOSPC"), ("pwrite", "ENOSPC"), ("sqlite-exec", "EBUSY"),
+    ("connect", "ETIMEDOUT"), ("send", "ECONNRESET"), ("recv", "ECONNRESET"), ("fsync-fence", "EIO"),
+])
+def test_the_old_one_fails_at(pair, point, action):
+    cut_over(*pair("old", f"hold>{point}:1:{action}"))
+
+
+@pytest.mark.parametrize("point, action", [
+    ("prepare>fsync", "EIO"), ("prepare>fsync-folder", "EIO"), ("prepare>rename", "ENOSPC"), ("fsync-image", "EIO"),
+    ("prepare>sqlite-exec", "EBUSY"), ("grant>pwrite", "ENOSPC"), ("follow>pwrite", "ENOSPC"), ("fsync-base", "EIO"),
+    ("follow>recv", "ECONNRESET"), ("follow>connect", "ETIMEDOUT"), ("ftruncate", "EIO"),
+])
+def test_the_new_one_fails_at(pair, point, action):
+    cut_over(*pair("new", f"{point}:1:{action}"))
+
+
+@pytest.mark.skipif(not WALK, reason="SIDECAR_FAULT_WALK=1 walks through every point (20 minutes)")
+@pytest.mark.parametrize("side, arm, action", [("old", "hold", "kill"), ("new", "prepare", "kill"), ("new", "follow", "kill"),
+                                               ("old", "hold", "EIO"), ("new", "prepare", "EIO")])
+@pytest.mark.parametrize("n", range(1, 61))
+def test_every_point(pair, side, arm, action, n):
+    cut_over(*pair(side, f"{arm}>*:{n}:{action}"))
+
+
+def test_the_first_deployment_dies_between_grant_and_installation(sidecar, tmp):
+    a = sidecar("a", seed=handover.seed(tmp))
+    a.binary = paths.staged(faults_binary(), tmp)
+    a.env = {"SIDECAR_FAULT": "install-seed:1:kill"}
+    a.start()
+    a.run("post-start", start_timeout="1s")
+    assert not a.proc.running() and not a.database.exists()
+    a.env = {}
+    a.start()
+    a.post_start()
+    assert a.status()["state"] == "PRIMARY" and a.status()["epoch"] == 1
+
+
+def test_a_failed_copy_leaves_nothing_behind(sidecar, tmp):
+    seed = handover.seed(tmp, rows=500)
+    a, b = sidecar("a", seed=seed), sidecar("b", seed=seed, options={"sync-timeout": "1s"})
+    b.binary = paths.staged(faults_binary(), tmp)
+    b.env = {"SIDECAR_FAULT": "follow>pwrite:3:ENOSPC"}
+    with a, b:
+        a.post_start()
+        r = b.post_start(check=False)
+        assert r.returncode == 1 and "No space left" in r.stderr
+        assert len(b.termination_log.read_text().splitlines()) == 1
+        assert not b.database.exists() and not list(b.state_dir.glob("*.sqlite*"))
+        assert b.status()["state"] == "EMPTY"
+        b.post_start()
+        wait.until(lambda: b.status()["state"] == "STANDBY", 5, "the second attempt")
