@@ -54,22 +54,25 @@ static apr_status_t spool_brigade(demo_spool *spool, apr_bucket_brigade *bb, boo
     return APR_SUCCESS;
 }
 
+static int too_large(demo_exchange *x)
+{
+    demo_fail(x, DEMO_PHASE_SPOOL, HTTP_REQUEST_ENTITY_TOO_LARGE, 0,
+              "the request body exceeds DemoSpool max=, or the disk is full");
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, x->r, "DM1030: the request body exceeds DemoSpool "
+                  "max=%" APR_OFF_T_FMT " bytes, or the folder of temporary files is full",
+                  x->dir->spool.max);
+    return HTTP_REQUEST_ENTITY_TOO_LARGE;
+}
+
 static int spool_failed(demo_exchange *x, apr_status_t rv)
 {
-    request_rec *r = x->r;
-
-    if (rv == APR_ENOSPC && demo_spool_len(&x->request.body) >= x->dir->spool.memory) {
-        demo_fail(x, DEMO_PHASE_SPOOL, HTTP_REQUEST_ENTITY_TOO_LARGE, rv,
-                  "the request body exceeds DemoSpool max=, or the disk is full");
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "DM1030: the request body exceeds DemoSpool "
-                      "max=%" APR_OFF_T_FMT " bytes, or the folder of temporary files is full",
-                      x->dir->spool.max);
-        return HTTP_REQUEST_ENTITY_TOO_LARGE;
+    if (rv == APR_ENOSPC) {
+        return too_large(x);
     }
     demo_fail(x, DEMO_PHASE_SPOOL, HTTP_INTERNAL_SERVER_ERROR, rv,
               "the request body can not be stored");
-    ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "DM1031: the request body can not be stored in a "
-                  "temporary file (the environment variable TMPDIR says where)");
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, x->r, "DM1031: the request body can not be stored in "
+                  "a temporary file (the environment variable TMPDIR says where)");
     return HTTP_INTERNAL_SERVER_ERROR;
 }
 
@@ -125,7 +128,7 @@ int demo_body_receive(demo_exchange *x)
         return OK;
     }
     if (stated > x->dir->spool.memory && stated - x->dir->spool.memory > x->dir->spool.max) {
-        return spool_failed(x, APR_ENOSPC); /* known before a byte of it is read */
+        return too_large(x); /* known before a byte of it is read */
     }
     demo_spool_expect(&request->body, stated);
     return receive_all(x);

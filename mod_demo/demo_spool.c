@@ -52,8 +52,12 @@ static apr_status_t file_open(demo_spool *spool)
         return rv;
     }
     name = apr_pstrcat(spool->pool, dir, "/mod_demo.XXXXXX", NULL);
+    /* Sendfile whatever EnableSendfile says: httpd's core reads a file that it
+     * does not send so into memory, 128 KiB at a time, and then blocks because it
+     * holds so much of it. */
     rv = apr_file_mktemp(&spool->file, name, APR_FOPEN_CREATE | APR_FOPEN_READ | APR_FOPEN_WRITE
-                         | APR_FOPEN_EXCL | APR_FOPEN_BINARY, spool->pool);
+                         | APR_FOPEN_EXCL | APR_FOPEN_BINARY | APR_FOPEN_SENDFILE_ENABLED,
+                         spool->pool);
     if (rv != APR_SUCCESS) {
         spool->file = NULL;
         return rv;

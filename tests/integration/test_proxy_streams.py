@@ -1,0 +1,303 @@
+"""Bodies that are slow, large or endless: who waits for whom."""
+import os
+import socket
+import threading
+import time
+
+import pytest
+
+from tools import fcgi, http, proc, wait
+from tools.responder import Split, Stall
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def fpm(module_php_fpm):
+    return module_php_fpm(workers=2).start()
+
+
+@pytest.fixture(scope="module")
+def site(module_httpd, fpm):
+    return module_httpd(f"""
+DemoBackend {fpm.url}
+DemoTimeout queue=2s read=20s
+<FilesMatch "\\.php$">
+    SetHandler demo-fcgi
+</FilesMatch>
+<Location "/stream">
+    DemoRequestBuffering off
+    DemoResponseBuffering off
+</Location>
+<Location "/capped">
+    DemoSpool max=1M
+</Location>
+Alias /stream {fpm.docroot}
+Alias /capped {fpm.docroot}
+""", docroot=fpm.docroot, mpm_config="ServerLimit 2\nStartServers 1\nThreadsPerChild 16\nMaxRequestWorkers 32\n"
+        "AsyncRequestWorkerFactor 20\nMinSpareThreads 1\nMaxSpareThreads 32").start()
+
+
+def busy(fpm):
+    return fpm.status()["active processes"]
+
+
+def test_slow_readers_hold_neither_thread_nor_worker(site, fpm):
+    """60 clients that read nothing of 8 MiB each, on 32 threads and 2 PHP workers."""
+    slow = []
+    for _ in range(60):
+        c = http.Connection(site.port, rcvbuf=4096)
+        c.request("GET", f"/download.php?bytes={8 * MIB}")
+        slow.append(c)
+    wait.until(lambda: len([x for x in fpm.access_log() if "download.php" in x]) >= 60 and busy(fpm) == 0, 60,
+               "all answers to be generated, no worker busy")
+    t0 = time.monotonic()
+    for _ in range(20):
+        assert http.get(site, "/index.php", timeout=5).status == 200
+    assert time.monotonic() - t0 < 5
+    r = slow[7].read()                                   # and nothing of theirs is lost
+    assert len(r.body) == 8 * MIB and r.body[:512] == bytes(i & 255 for i in range(512))
+    assert r.body[-256:] == bytes(i & 255 for i in range(8 * MIB - 256, 8 * MIB))
+    for c in slow:
+        c.close()
+
+
+def test_answer_beyond_the_cap_falls_back_to_streaming(site, fpm):
+    c = http.Connection(site.port, rcvbuf=4096)
+    c.request("GET", f"/capped/download.php?bytes={16 * MIB}&length=1")
+    wait.until(lambda: site.error_log.grep("DM1050"), 10, "the note that the spool is full")
+    assert busy(fpm) >= 1                                # PHP waits for the client
+    r = c.read()
+    assert len(r.body) == 16 * MIB and r.body[-256:] == bytes(i & 255 for i in range(16 * MIB - 256, 16 * MIB))
+    c.close()
+
+
+def test_request_body_beyond_the_cap_is_413(site, fpm):
+    site.error_log.claim("DM1030", count=2)
+    assert http.post(site, "/capped/upload.php", b"x" * (2 * MIB)).status == 413
+    assert http.post_chunked(site, "/capped/upload.php", [b"x" * MIB] * 3).status == 413
+    assert http.post(site, "/capped/upload.php", b"x" * MIB).json()["length"] == MIB
+
+
+def test_slow_upload_occupies_no_worker(site, fpm):
+    with http.Connection(site.port) as c:
+        c.request("POST", "/upload.php", {"Content-Length": "100000"})
+        for _ in range(5):
+            c.send(b"x" * 1000)
+            time.sleep(0.05)
+        assert busy(fpm) == 0
+        c.send(b"x" * 95000)
+        assert c.read().json()["length"] == 100000
+
+
+def test_streamed_upload_reaches_the_backend_at_once(httpd, responder):
+    b = responder()
+    h = httpd(f"DemoBackend {b.url}\nDemoRequestBuffering off\n<Location />\nSetHandler demo-fcgi\n</Location>").start()
+    with http.Connection(h.port) as c:
+        c.request("POST", "/x.php", {"Content-Length": "6"})
+        c.send(b"abc")
+        wait.until(lambda: b.requests and any(r.type == fcgi.STDIN and r.content == b"abc" for r in b.last.records), 5,
+                   "the first half at the backend")
+        c.send(b"def")
+        assert c.read().status == 200
+    assert b.last.stdin == b"abcdef" and b.last.params["CONTENT_LENGTH"] == "6"
+    assert http.post_chunked(h, "/x.php", [b"of unknown ", b"length"]).status == 200
+    assert b.last.stdin == b"of unknown length" and b.last.params["CONTENT_LENGTH"] == "17"
+
+
+def test_streamed_upload_that_breaks_off(httpd, responder):
+    b = responder()
+    h = httpd(f"DemoBackend {b.url}\nDemoRequestBuffering off\n<Location />\nSetHandler demo-fcgi\n</Location>").start()
+    c = http.Connection(h.port)
+    c.request("POST", "/x.php", {"Content-Length": "6"})
+    c.send(b"abc")
+    wait.until(lambda: b.requests, 5)
+    c.close()
+    b.last.sock.settimeout(5)
+    wait.until(lambda: h.error_log.grep("DM1003.*client: "), 5, "the note of the client's end")
+
+
+@pytest.mark.parametrize("target", ["/events.php?n=3&ms=300", "/stream/sleep.php"])
+def test_events_arrive_at_once(site, target, fpm):
+    (fpm.docroot / "sleep.php").write_text("<?php while (ob_get_level()) ob_end_flush(); echo \"a\\n\"; flush(); usleep(500000); echo 'b';")
+    with http.Connection(site.port) as c:
+        t0 = time.monotonic()
+        c.request("GET", target)
+        c.head()
+        first = c.line() and c.line()
+        assert first and time.monotonic() - t0 < 0.28
+
+
+@pytest.mark.parametrize("header,waits", [("X-Accel-Buffering: no", False), ("X-Accel-Buffering: yes", True),
+                                          ("Content-Type: text/event-stream; charset=utf-8", False)])
+def test_who_is_passed_on_at_once(httpd, responder, header, waits):
+    gate = threading.Event()
+    b = responder([fcgi.stdout(header + "\r\n\r\nfirst"), Stall(gate), fcgi.stdout("second"), fcgi.end_request()])
+    h = httpd(f"DemoBackend {b.url}\n<Location />\nSetHandler demo-fcgi\n</Location>").start()
+    with http.Connection(h.port, timeout=0.5) as c:
+        c.request("GET", "/x.php")
+        if waits:
+            with pytest.raises(TimeoutError):
+                c.head()
+            gate.set()
+            assert c.read().body == b"firstsecond"
+        else:
+            assert c.head().header("X-Accel-Buffering") is None
+            assert c.line() == b"5" and c.exactly(5) == b"first"
+            gate.set()
+
+
+def test_memory_stays(site, fpm):
+    """256 MiB down and up; the whole of httpd grows by less than 4 MiB."""
+    http.get(site, f"/download.php?bytes={4 * MIB}")
+    http.post(site, "/upload.php", b"x" * (4 * MIB))
+    pids = site.pids()
+    before = sum(proc.rss_kib(p) for p in pids)
+    with http.Connection(site.port, timeout=60) as c:
+        c.request("GET", f"/download.php?bytes={256 * MIB}", {"Connection": "close"})
+        c.head()
+        got = len(c.buf)
+        while True:
+            data = c.sock.recv(1 << 20)
+            if not data:
+                break
+            got += len(data)
+    assert got >= 256 * MIB
+    with http.Connection(site.port, timeout=60) as c:
+        c.request("POST", "/upload.php", {"Content-Length": str(256 * MIB)})
+        for _ in range(256):
+            c.send(b"y" * MIB)
+        assert c.read().json()["length"] == 256 * MIB
+    after = sum(proc.rss_kib(p) for p in pids)
+    assert after - before < 4096 * (4 if os.environ.get("DEMO_SANITIZE") else 1)
+
+
+# --- beside other parts of httpd ----------------------------------------------------------------
+def test_deflate_and_ssi_and_http2(httpd, fpm):
+    h = httpd(f"""
+DemoBackend {fpm.url}
+<FilesMatch "\\.php$">
+    SetHandler demo-fcgi
+</FilesMatch>
+AddOutputFilterByType DEFLATE text/html text/plain application/json
+<Files "*.shtml">
+    Options +Includes
+    SetOutputFilter INCLUDES
+    ForceType text/html
+</Files>
+Protocols h2c http/1.1
+""", modules=["deflate", "filter", "include", "http2"], docroot=fpm.docroot)
+    (fpm.docroot / "page.shtml").write_text('<p><!--#include virtual="/status.php?body=included" --></p>')
+    h.start()
+    r = http.get(h, "/status.php?body=" + "z" * 2000, {"Accept-Encoding": "gzip"})
+    import gzip
+    assert r.header("Content-Encoding") == "gzip" and gzip.decompress(r.body) == b"z" * 2000
+    assert http.get(h, "/page.shtml").body == b"<p>included</p>"
+    import shutil
+    import subprocess
+    curl = shutil.which("curl")
+    if not curl:
+        pytest.skip("missing: curl")
+    out = subprocess.run([curl, "-s", "--http2-prior-knowledge", "-w", "%{http_version} %{http_code}", "-d", "a=b",
+                          h.url("/upload.php")], capture_output=True, text=True, timeout=30).stdout
+    assert '"length":3' in out and out.endswith("2 200")
+    out = subprocess.run([curl, "-s", "--http2-prior-knowledge", h.url(f"/download.php?bytes={8 * MIB}")],
+                         capture_output=True, timeout=30).stdout
+    assert len(out) == 8 * MIB
+
+
+def test_expect_100_and_http10(site):
+    with http.Connection(site.port) as c:
+        c.request("POST", "/upload.php", {"Expect": "100-continue", "Content-Length": "3"})
+        assert c.head().status == 100
+        c.send(b"abc")
+        assert c.read().json()["length"] == 3
+    with http.Connection(site.port) as c:
+        c.request("GET", "/download.php?bytes=100000", version="HTTP/1.0")
+        assert len(c.read().body) == 100000
+
+
+def test_pipelined_requests_are_answered_in_order(site):
+    with http.Connection(site.port) as c:
+        c.send("".join(f"GET /status.php?body=n{i} HTTP/1.1\r\nHost: x\r\n\r\n" for i in range(20)))
+        assert [c.read().text for _ in range(20)] == [f"n{i}" for i in range(20)]
+
+
+# --- kept connections with php-fpm ------------------------------------------------------------------
+def test_kept_connections_do_not_starve_another_client(httpd, php_fpm):
+    """One worker, a busy gateway in front of it: who asks php-fpm himself still gets his turn."""
+    fpm = php_fpm(workers=1).start()
+    h = httpd(f"DemoBackend {fpm.url}\nDemoHealthCheck interval=1h\n<FilesMatch \\.php$>\nSetHandler demo-fcgi\n</FilesMatch>",
+              docroot=fpm.docroot).start()
+    stop = threading.Event()
+    done, errors = [], []
+
+    def load():
+        try:
+            while not stop.is_set():
+                with http.Connection(h.port) as c:
+                    for _ in range(50):
+                        c.request("GET", "/status.php")
+                        assert c.read().status == 200
+                        done.append(1)
+        except Exception as e:                           # noqa: BLE001 - told below
+            errors.append(e)
+    threads = [threading.Thread(target=load) for _ in range(8)]
+    for t in threads:
+        t.start()
+    try:
+        wait.until(lambda: len(done) > 50, 10)
+        for _ in range(5):
+            t0 = time.monotonic()
+            assert http.post(h, "/upload.php", b"abc").json()["length"] == 3
+            assert fpm.ping()
+            assert time.monotonic() - t0 < 3
+    finally:
+        stop.set()
+        for t in threads:
+            t.join(10)
+    assert not errors
+    wait.until(lambda: fpm.ping(), 2)
+
+
+def test_idle_connections_are_closed_soon(httpd, php_fpm):
+    fpm = php_fpm(workers=2).start()
+    h = httpd(f"DemoBackend {fpm.url}\nDemoHealthCheck interval=1h\n<FilesMatch \\.php$>\nSetHandler demo-fcgi\n</FilesMatch>",
+              docroot=fpm.docroot).start()
+    for _ in range(4):
+        http.get(h, "/status.php")
+
+    def kept():
+        return sum(os.readlink(f"/proc/{p}/fd/{fd}").startswith("socket") for p in fpm.pids()
+                   for fd in os.listdir(f"/proc/{p}/fd") if os.path.lexists(f"/proc/{p}/fd/{fd}"))
+    wait.until(lambda: busy(fpm) == 0, 3, "no worker bound to an idle connection")
+
+
+def test_connections_are_kept_and_pool_off(httpd, responder):
+    b = responder()
+    h = httpd(f"DemoBackend {b.url}\nDemoPool idle=2s\n<Location />\nSetHandler demo-fcgi\n</Location>",
+              mpm_config="StartServers 1\nServerLimit 1\nThreadsPerChild 8\nMaxRequestWorkers 8\nMinSpareThreads 1\nMaxSpareThreads 8").start()
+    for _ in range(10):
+        assert http.get(h, "/x.php").status == 200
+    assert b.connections - b.pings <= 2 and b.last.keep_conn
+    h2 = httpd(f"DemoBackend {b.url}\nDemoPool off\n<Location />\nSetHandler demo-fcgi\n</Location>").start()
+    b.forget()
+    for _ in range(3):
+        assert http.get(h2, "/x.php").status == 200
+    assert not any(r.keep_conn for r in b.requests) and len({r.conn for r in b.requests}) == 3
+
+
+def test_pool_is_bounded_over_all_children(httpd, responder):
+    b = responder(lambda ex: [0.02, fcgi.response("x", req_id=ex.id)])
+    h = httpd(f"DemoBackend {b.url}\nDemoPool max=3 idle=1s\n<Location />\nSetHandler demo-fcgi\n</Location>",
+              mpm_config="StartServers 3\nServerLimit 3\nThreadsPerChild 8\nMaxRequestWorkers 24\nMinSpareThreads 1\nMaxSpareThreads 24").start()
+    ts = [threading.Thread(target=lambda: [http.get(h, "/x.php") for _ in range(5)]) for _ in range(16)]
+    for t in ts:
+        t.start()
+    for t in ts:
+        t.join()
+    live = {}
+    for r in b.requests:
+        live.setdefault(r.conn, []).append(r.keep_conn)
+    wait.until(lambda: b.open <= 3, 3, "no more than three idle connections")
+    wait.until(lambda: b.open == 0, 5, "idle connections to be closed")
