@@ -86,6 +86,31 @@ bool sc_duration_parse(const char *text, apr_interval_time_t *value)
     return false;
 }
 
+/* "4096", "64K", "1M", "1G". */
+static bool size_parse(const char *text, size_t *value)
+{
+    static const char units[] = "KMG";
+    unsigned long n;
+    const char *unit;
+    char *end;
+
+    if (!isdigit((unsigned char)text[0])) {
+        return false;
+    }
+    n = strtoul(text, &end, 10);
+    if (*end != '\0') {
+        unit = strchr(units, *end);
+        if (unit == NULL || end[1] != '\0' || n > 1ul << 30) {
+            return false;
+        }
+        for (; unit >= units; unit--) {
+            n = n > 1ul << 30 ? n : n * 1024;
+        }
+    }
+    *value = n;
+    return n >= 4096 && n <= 1ul << 30;
+}
+
 bool sc_address_split(const char *address, char *host, size_t host_size, uint16_t *port)
 {
     const char *colon = strrchr(address, ':');
@@ -169,6 +194,9 @@ static apr_status_t value_set(sc_options *o, const struct option_row *row, const
         && !sc_duration_parse(value, member)) {
         why = "must be a time such as 500ms, 10s, 5m or 1h";
     }
+    if (why == NULL && row->kind == SC_OPTION_SIZE && !size_parse(value, member)) {
+        why = "must be a size from 4K to 1G, such as 4096, 64K or 1M";
+    }
     if (why == NULL && row->kind == SC_OPTION_NUMBER) {
         n = strtoul(value, &end, 10);
         if (!isdigit((unsigned char)value[0]) || *end != '\0' || n < 1 || n > 1000000) {
@@ -181,7 +209,7 @@ static apr_status_t value_set(sc_options *o, const struct option_row *row, const
     if (why != NULL) {
         return sc_error_set(err, SC_EUSAGE, "%s: \"%s\" %s", origin, value, why);
     }
-    if (row->kind != SC_OPTION_DURATION && row->kind != SC_OPTION_NUMBER) {
+    if (row->kind != SC_OPTION_DURATION && row->kind != SC_OPTION_NUMBER && row->kind != SC_OPTION_SIZE) {
         *(const char **)member = value;
     }
     return APR_SUCCESS;

@@ -41,6 +41,7 @@ enum sc_option_kind {
     SC_OPTION_HOSTPORT,   /* const char *, HOST:PORT */
     SC_OPTION_DURATION,   /* apr_interval_time_t (µs), "500ms", "10s", "5m", "1h" */
     SC_OPTION_NUMBER,     /* unsigned, 1..1000000 */
+    SC_OPTION_SIZE,       /* size_t, bytes, "4096", "64K", "1M"; 4K..1G */
     SC_OPTION_CHOICE_LOG, /* const char *, text or json */
     SC_OPTION_FLAG,       /* bool */
     SC_OPTION_UNBUILT     /* const char *; setting it is an error */
@@ -53,9 +54,12 @@ typedef struct {
     const char *database, *seed_database, *state_dir, *listen, *upstream, *control_listen;
     const char *http_listen, *secret_file, *advertise, *peer, *authority, *backup_url;
     const char *termination_log, *uid, *owner, *log_format, *kubernetes_api, *kubernetes_account;
-    unsigned workers, queue_max;
+    unsigned workers, queue_max, forward_connections, max_clients;
+    size_t params_max, request_buffer, response_buffer;
     apr_interval_time_t queue_timeout, client_idle_timeout, lame_duck, young_age, young_wait;
     apr_interval_time_t hold_timeout, handoff_timeout, sync_timeout, start_timeout, peer_timeout;
+    apr_interval_time_t request_wait, client_receive_timeout, client_send_timeout;
+    apr_interval_time_t upstream_connect_timeout, upstream_idle_timeout;
     bool json;
 } sc_options;
 

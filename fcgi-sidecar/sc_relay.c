@@ -13,6 +13,7 @@
 
 #define LINGER           (2 * APR_USEC_PER_SEC)
 #define ACCEPT_PAUSE     (100 * APR_TIME_C(1000))
+#define LONGEST          (10 * 365 * 86400 * APR_USEC_PER_SEC)
 #define RESERVED_FDS     64  /* of the limit, for the rest of the program */
 
 /* What another thread asks for; lives on its stack. */
@@ -60,9 +61,9 @@ void sc_relay_config_init(sc_relay_config *config)
 
 /* --- life ------------------------------------------------------------------------------ */
 
-static apr_status_t check_config(const sc_relay_config *c, char *error, size_t error_size)
+static apr_status_t check_numbers(const sc_relay_config *c, char *error, size_t error_size)
 {
-    const struct { const char *name; uint64_t value, low, high; } ranges[] = {
+    const struct { const char *name; size_t value, low, high; } ranges[] = {
         { "listen addresses", c->listen_count, 1, SC_LISTEN_MAX },
         { "workers", c->workers, 1, 4096 },
         { "forward-connections", c->forward_connections, 1, 65536 },
@@ -71,30 +72,53 @@ static apr_status_t check_config(const sc_relay_config *c, char *error, size_t e
         { "hold-max", c->hold_max, 1, 1000000 },
         { "params-max", c->params_max, 4096, 1u << 26 },
         { "request-buffer", c->request_buffer, 4096, 1u << 30 },
-        { "response-buffer", c->response_buffer, 4096, 1u << 30 },
-        { "queue-timeout", (uint64_t)c->queue_timeout, 1000, INT64_MAX / 4 },
-        { "hold-timeout", (uint64_t)c->hold_timeout, 1000, INT64_MAX / 4 },
-        { "request-wait", (uint64_t)c->request_wait, 1000, INT64_MAX / 4 },
-        { "client-idle-timeout", (uint64_t)c->client_idle_timeout, 1000, INT64_MAX / 4 },
-        { "client-receive-timeout", (uint64_t)c->client_receive_timeout, 1000, INT64_MAX / 4 },
-        { "client-send-timeout", (uint64_t)c->client_send_timeout, 1000, INT64_MAX / 4 },
-        { "upstream-connect-timeout", (uint64_t)c->upstream_connect_timeout, 1000, INT64_MAX / 4 },
-        { "upstream-idle-timeout", (uint64_t)c->upstream_idle_timeout, 1000, INT64_MAX / 4 }
+        { "response-buffer", c->response_buffer, 4096, 1u << 30 }
     };
     size_t i;
 
     for (i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
         if (ranges[i].value < ranges[i].low || ranges[i].value > ranges[i].high) {
-            snprintf(error, error_size, "relay: %s must be within %llu and %llu", ranges[i].name,
-                     (unsigned long long)ranges[i].low, (unsigned long long)ranges[i].high);
+            snprintf(error, error_size, "relay: %s must be within %zu and %zu, not %zu", ranges[i].name,
+                     ranges[i].low, ranges[i].high, ranges[i].value);
             return APR_EINVAL;
         }
     }
-    if (c->mode == SC_RELAY_FORWARD) {
-        snprintf(error, error_size, "relay: it can not start in forward mode, there is no address yet");
-        return APR_EINVAL;
+    return APR_SUCCESS;
+}
+
+static apr_status_t check_times(const sc_relay_config *c, char *error, size_t error_size)
+{
+    const struct { const char *name; apr_interval_time_t value; } times[] = {
+        { "queue-timeout", c->queue_timeout }, { "hold-timeout", c->hold_timeout },
+        { "request-wait", c->request_wait }, { "client-idle-timeout", c->client_idle_timeout },
+        { "client-receive-timeout", c->client_receive_timeout },
+        { "client-send-timeout", c->client_send_timeout },
+        { "upstream-connect-timeout", c->upstream_connect_timeout },
+        { "upstream-idle-timeout", c->upstream_idle_timeout }
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+        if (times[i].value < APR_TIME_C(1000) || times[i].value > LONGEST) {
+            snprintf(error, error_size, "relay: %s must be within 1 ms and 10 years", times[i].name);
+            return APR_EINVAL;
+        }
     }
     return APR_SUCCESS;
+}
+
+static apr_status_t check_config(const sc_relay_config *c, char *error, size_t error_size)
+{
+    apr_status_t rv = check_numbers(c, error, error_size);
+
+    if (rv == APR_SUCCESS) {
+        rv = check_times(c, error, error_size);
+    }
+    if (rv == APR_SUCCESS && c->mode == SC_RELAY_FORWARD) {
+        snprintf(error, error_size, "relay: it can not start in forward mode, there is no address yet");
+        rv = APR_EINVAL;
+    }
+    return rv;
 }
 
 /* Descriptors for all clients we promise; told when the limit forbids it. */

@@ -228,7 +228,17 @@ static apr_status_t create_relay(sc_node *n, sc_error *err)
     c.workers = o->workers;
     c.queue_max = o->queue_max;
     c.queue_timeout = o->queue_timeout;
+    c.forward_connections = o->forward_connections;
+    c.max_clients = o->max_clients;
+    c.params_max = o->params_max;
+    c.request_buffer = o->request_buffer;
+    c.response_buffer = o->response_buffer;
+    c.request_wait = o->request_wait;
     c.client_idle_timeout = o->client_idle_timeout;
+    c.client_receive_timeout = o->client_receive_timeout;
+    c.client_send_timeout = o->client_send_timeout;
+    c.upstream_connect_timeout = o->upstream_connect_timeout;
+    c.upstream_idle_timeout = o->upstream_idle_timeout;
     c.hold_timeout = RELAY_HOLD_TIME;
     c.mode = SC_RELAY_HELD;
     c.log = relay_log;
