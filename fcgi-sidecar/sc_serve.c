@@ -329,6 +329,7 @@ apr_status_t sc_serve(const sc_options *o, sc_error *err)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGQUIT); /* the stop signal of php-fpm's image, which serve shares */
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread */
     signal(SIGPIPE, SIG_IGN);
     rv = sc_node_init(&s.node, o, err);
