@@ -61,3 +61,11 @@ cluster_load_each() {
     local archive
     for archive in "$TOP"/build/images/{httpd,php-fpm}.tar; do "$@" "$archive" || return 1; done
 }
+
+# cluster_clean: deletes the namespace testing. Its pods first and by force: a primary waits for a successor, and none comes.
+cluster_clean() {
+    kubectl -n testing delete deployments --all --cascade=orphan --ignore-not-found >/dev/null 2>&1 || :
+    kubectl -n testing delete replicasets --all --cascade=orphan --ignore-not-found >/dev/null 2>&1 || :
+    kubectl -n testing delete pods --all --force --grace-period=0 --ignore-not-found >/dev/null 2>&1 || :
+    kubectl delete namespace testing --ignore-not-found --timeout=300s
+}
