@@ -1,6 +1,7 @@
 """/livez, /readyz, /healthz: what is asked, what is answered."""
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -229,3 +230,44 @@ def test_another_child_takes_over(httpd, responder, mpm):
     before = r.pings
     wait.until(lambda: r.pings > before + 2, 5, "checks by another child")
     assert ready(h)
+
+
+def test_old_generation_steps_down_while_it_still_serves(httpd, php_fpm, responder):
+    """After a graceful restart the new configuration is checked at once, though an old child lives on."""
+    a, b = php_fpm().start(), responder()
+    h = httpd(config(a) + '<FilesMatch "\\.php$">\nSetHandler demo-fcgi\n</FilesMatch>\n', docroot=a.docroot).start()
+    wait.until(lambda: ready(h), 5)
+    with http.Connection(h.port) as slow:
+        slow.request("GET", "/sleep.php?ms=4000")
+        wait.until(lambda: a.status()["active processes"] >= 1, 5)
+        h.config = config(b)
+        h.graceful()
+        wait.until(lambda: b.pings > 0 and ready(h), 1.5, "checks of the new backend")
+        assert slow.read().status == 200
+
+
+def test_busy_pool_is_not_dead(httpd, php_fpm):
+    """The only worker is never free for the ping in time, but requests succeed."""
+    f = php_fpm(workers=1).start()
+    h = httpd(config(f, more="DemoHealthCheck interval=200ms timeout=250ms fall=1\nDemoPool off") +
+              '<FilesMatch "\\.php$">\nSetHandler demo-fcgi\n</FilesMatch>\n', docroot=f.docroot).start()
+    wait.until(lambda: ready(h), 5)
+    stop = threading.Event()
+
+    def load():
+        while not stop.is_set():
+            assert http.get(h, "/sleep.php?ms=100").status == 200
+    threads = [threading.Thread(target=load) for _ in range(6)]
+    for t in threads:
+        t.start()
+    try:
+        wait.until(lambda: "busy: no answer to /ping" in verbose(h).text, 10)
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            r = verbose(h)
+            assert r.status == 200, r.text
+            time.sleep(0.05)
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
