@@ -25,7 +25,7 @@ def env(folder: Path | str, preload: bool = False) -> dict[str, str]:
     log = Path(folder) / "san"
     log.mkdir(mode=0o777, exist_ok=True)
     os.chmod(log, 0o1777)
-    common = f"log_path={log}/sanitizer:print_stacktrace=1:abort_on_error=1:disable_coredump=1"
+    common = f"log_path={log}/sanitizer:print_stacktrace=1:abort_on_error=1:disable_coredump=1:handle_segv=2:handle_sigbus=2"
     # httpd and APR leave at exit what their pools hold, so leaks are valgrind's matter.
     out = {"ASAN_OPTIONS": common + ":detect_leaks=0:detect_stack_use_after_return=0:malloc_context_size=12",
            "UBSAN_OPTIONS": common}
