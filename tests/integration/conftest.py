@@ -12,6 +12,7 @@ import pytest
 from tools import paths, sidecar as sidecar_tool
 from tools.httpd import Httpd
 from tools.phpfpm import PhpFpm
+from tools.relay import Relay
 from tools.responder import Responder
 
 
@@ -156,3 +157,19 @@ def sidecar(_made, tmp, secret):
         _made.things.append(s)
         return s
     return make
+
+
+@pytest.fixture
+def relay(tmp, php_fpm):
+    """relay(php or address, …) -> Relay, started, and stopped before php-fpm is; warnings in its log must be claimed."""
+    made = []
+
+    def make(upstream, claimed=(), **options) -> Relay:
+        upstream = upstream if isinstance(upstream, str) else upstream.url.removeprefix("fcgi://")
+        made.append((Relay(tmp, upstream, f"relay-{len(made)}", **options).start(), claimed))
+        return made[-1][0]
+    yield make
+    for r, _ in made:
+        r.stop()
+    for r, claimed in made:
+        r.check(claimed)

@@ -12,38 +12,6 @@ import time
 import pytest
 
 from tools import fcgi, proc, wait
-from tools.relay import Relay
-
-UNWELCOME = ("[error]", "[warning]")
-
-
-@pytest.fixture
-def relay(tmp, php_fpm):
-    """relay(php, …) -> Relay, started, and stopped before php-fpm is; warnings in its log must be claimed."""
-    made = []
-
-    def make(upstream, claimed=(), **options) -> Relay:
-        upstream = upstream if isinstance(upstream, str) else upstream.url.removeprefix("fcgi://")
-        r = Relay(tmp, upstream, f"relay-{len(made)}", **options).start()
-        r.claimed = claimed
-        made.append(r)
-        return r
-    yield make
-    for r in made:
-        r.stop()
-    for r in made:
-        bad = [line for line in r.output().splitlines()
-               if line.startswith(UNWELCOME) and not any(c in line for c in r.claimed)]
-        assert not bad, "\n".join(bad)
-
-
-@pytest.fixture
-def php(php_fpm):
-    def make(workers=4, **kw):
-        kw.setdefault("listen", "unix")
-        return php_fpm(workers, **kw).start()
-    return make
-
 
 def params(fpm, script, **kw):
     return fcgi.script_params(f"/{script}", f"{fpm.docroot}/{script}", **kw)

@@ -75,6 +75,12 @@ class Relay:
     def rss_kib(self) -> int:
         return proc.rss_kib(self.pid)
 
+    def check(self, claimed=()) -> None:
+        """Fails on a warning or an error that none of claimed is part of."""
+        bad = [line for line in self.output().splitlines()
+               if line.startswith(("[error]", "[warning]")) and not any(c in line for c in claimed)]
+        assert not bad, "\n".join(bad)
+
     def stop(self) -> None:
         if self.popen is None:
             return
