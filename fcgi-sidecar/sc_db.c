@@ -574,7 +574,8 @@ apr_status_t sc_db_fence_set(int fd, bool fenced, sc_error *err)
     if (rv == APR_SUCCESS) {
         rv = sc_file_pwrite(fd, &version, 1, SC_DB_FENCE_OFFSET);
     }
-    if (rv == APR_SUCCESS && (SC_FAULT("fsync-fence") || fdatasync(fd) != 0)) {
+    /* Off needs no sync: after a crash a PRIMARY takes it off again. */
+    if (rv == APR_SUCCESS && fenced && (SC_FAULT("fsync-fence") || fdatasync(fd) != 0)) {
         rv = errno;
     }
     return rv == APR_SUCCESS ? rv : sc_error_errno(err, rv, "can not %s the database",

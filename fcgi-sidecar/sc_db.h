@@ -79,7 +79,8 @@ apr_status_t sc_db_check_file(const char *path, sc_error *err);
 apr_status_t sc_db_check_live(const char *path, sc_error *err);
 
 /* The durable fence: write version (byte 18) above what SQLite writes.  With
- * it every SQLite opens the file read-only.  Synced before it returns. */
+ * it every SQLite opens the file read-only.  Setting is synced before it
+ * returns; taking it off is not. */
 apr_status_t sc_db_fence_set(int fd, bool fenced, sc_error *err);
 apr_status_t sc_db_fence_get(int fd, bool *fenced);
 

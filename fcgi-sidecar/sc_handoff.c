@@ -20,6 +20,10 @@
 #define SAVE_TRIES      50
 #define ATTEMPT_PAUSE_MS 500
 
+/* What requests wait for, one after the other. */
+enum pause_part { PART_IN_FLIGHT, PART_LOCK, PART_FRAMES, PART_PROMISE, PART_CHECKPOINT, PART_COMMIT,
+                  PART_GRANT, PART_COUNT };
+
 /* One attempt. */
 struct attempt {
     sc_node *node;
@@ -27,6 +31,7 @@ struct attempt {
     sc_position position;
     uint64_t digest;
     int64_t held_us; /* when requests began to wait; 0: they do not */
+    int64_t part_us[PART_COUNT], mark_us;
     bool force;      /* the last chance: does not wait for requests that stay in flight */
 };
 
@@ -37,6 +42,15 @@ static sc_peer_call call_to(sc_node *n, const sc_state *state, const sc_member *
 
     sc_node_call(n, &call, state, to->control, path, to->uid);
     return call;
+}
+
+/* The part that ends now took this long. */
+static void mark(struct attempt *a, enum pause_part part)
+{
+    int64_t now = sc_now_us();
+
+    a->part_us[part] = now - a->mark_us;
+    a->mark_us = now;
 }
 
 /* --- before the commit point ---------------------------------------------------------- */
@@ -54,7 +68,7 @@ static apr_status_t hold_requests(struct attempt *a, sc_error *err)
     if (rv != APR_SUCCESS) {
         return sc_error_errno(err, rv, "the relay can not hold requests");
     }
-    a->held_us = sc_now_us();
+    a->held_us = a->mark_us = sc_now_us();
     rv = sc_relay_wait_drained(relay, o->hold_timeout / 2);
     if (APR_STATUS_IS_TIMEUP(rv) && a->force) {
         sc_warn("SC0432", "requests stay in flight; what they still want to write will fail");
@@ -97,20 +111,25 @@ static apr_status_t prepare(struct attempt *a, sc_error *err)
     (void)sc_db_checkpoint(n->db, &whole, NULL); /* so that little is left under the lock */
     SC_STEP("hold");
     rv = hold_requests(a, err);
+    mark(a, PART_IN_FLIGHT);
     if (rv == APR_SUCCESS) {
         rv = sc_db_lock(n->db, LOCK_MS, err);
+        mark(a, PART_LOCK);
     }
     if (rv == APR_SUCCESS) {
         SC_STEP("locked");
         rv = sc_ship_finish(n, a->successor.uid, FINISH_MS, &a->position, &a->digest, err);
+        mark(a, PART_FRAMES);
     }
     if (rv == APR_SUCCESS) {
         rv = ask_promise(a, err);
+        mark(a, PART_PROMISE);
     }
     if (rv == APR_SUCCESS) {
         SC_STEP("promised");
         /* With the log in the file, byte 18 is what every new connection sees. */
         rv = sc_db_checkpoint(n->db, &whole, err);
+        mark(a, PART_CHECKPOINT);
         if (rv == APR_SUCCESS && !whole) {
             sc_warn("SC0433", "a reader keeps part of the log; the fence rests on the write lock "
                     "until it ends");
@@ -275,6 +294,17 @@ static apr_status_t finish(sc_node *n, int64_t held_us, sc_error *err)
 
 /* --- the whole ----------------------------------------------------------------------------------- */
 
+static void tell(const struct attempt *a)
+{
+    const int64_t *p = a->part_us;
+
+    sc_info("SC0430", "%s is primary; requests waited %lld us: in flight %lld, lock %lld, frames %lld, "
+            "promise %lld, checkpoint %lld, commit %lld, grant %lld", a->successor.uid,
+            (long long)(a->mark_us - a->held_us), (long long)p[PART_IN_FLIGHT],
+            (long long)p[PART_LOCK], (long long)p[PART_FRAMES], (long long)p[PART_PROMISE],
+            (long long)p[PART_CHECKPOINT], (long long)p[PART_COMMIT], (long long)p[PART_GRANT]);
+}
+
 static apr_status_t try_once(struct attempt *a, sc_error *err)
 {
     sc_node *n = a->node;
@@ -296,10 +326,11 @@ static apr_status_t try_once(struct attempt *a, sc_error *err)
         roll_back(a, err->text);
         return rv;
     }
+    mark(a, PART_COMMIT);
     rv = finish(n, a->held_us, err);
     if (rv == APR_SUCCESS) {
-        sc_info("SC0430", "%s is primary; requests waited %lld us", a->successor.uid,
-                (long long)(sc_now_us() - a->held_us));
+        mark(a, PART_GRANT);
+        tell(a);
     }
     return rv;
 }

@@ -75,17 +75,16 @@ static apr_status_t own_address(struct hook *h, sc_error *err)
 static apr_status_t find_serve(struct hook *h, sc_error *err)
 {
     char path[PATH_MAX];
-    apr_status_t rv = sc_state_load(&h->state, h->options->state_dir, h->options->uid, err);
+    apr_status_t rv;
 
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    snprintf(path, sizeof(path), "%s", h->state.path);
+    /* Before it is loaded: without a file a load makes an identity up. */
+    snprintf(path, sizeof(path), "%s/state.json", h->options->state_dir);
     if (access(path, F_OK) != 0) {
         return sc_error_set(err, ECONNREFUSED, "serve does not run on --state-dir %s",
                             h->options->state_dir);
     }
-    return own_address(h, err);
+    rv = sc_state_load(&h->state, h->options->state_dir, h->options->uid, err);
+    return rv == APR_SUCCESS ? own_address(h, err) : rv;
 }
 
 static void fill_call(const struct hook *h, sc_peer_call *call, const char *path)

@@ -102,25 +102,25 @@ apr_status_t sc_node_activate(sc_node *n, sc_error *err)
 {
     apr_status_t rv = APR_SUCCESS;
     uint64_t epoch;
-    sc_db *db = NULL;
 
     pthread_mutex_lock(&n->lock);
     epoch = n->state.epoch;
     if (n->db == NULL) {
         rv = unfence_file(n->options->database, err);
-        if (rv == APR_SUCCESS) {
-            rv = sc_db_open(&db, n->options->database, err);
-        }
-        n->db = db;
     }
-    pthread_cond_broadcast(&n->changed);
-    pthread_mutex_unlock(&n->lock);
     if (rv == APR_SUCCESS) {
+        /* PHP first: requests may be waiting in a cut-over.  Our own connection
+         * is for the next standby. */
         rv = sc_relay_release_local(n->relay, epoch);
         if (rv != APR_SUCCESS) {
             sc_error_errno(err, rv, "the relay can not serve");
         }
     }
+    if (rv == APR_SUCCESS && n->db == NULL) {
+        rv = sc_db_open(&n->db, n->options->database, err);
+    }
+    pthread_cond_broadcast(&n->changed);
+    pthread_mutex_unlock(&n->lock);
     return rv;
 }
 

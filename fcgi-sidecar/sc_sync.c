@@ -494,6 +494,7 @@ static void close_stream(struct image *im, sc_peer *peer)
         /* Kept: a promise may rest on it. */
         im->fd = -1;
     }
+    pthread_cond_broadcast(&n->changed); /* a GRANT waits for the file */
     pthread_mutex_unlock(&n->lock);
     sc_peer_close(peer);
     if (im->fd >= 0) {
