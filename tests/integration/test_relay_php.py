@@ -13,6 +13,14 @@ import pytest
 
 from tools import fcgi, proc, wait
 
+@pytest.fixture
+def php(php_fpm):
+    """php(workers, …) -> PhpFpm on a Unix socket, started."""
+    def make(workers=4, **kw):
+        return php_fpm(workers, "unix", **kw).start()
+    return make
+
+
 def params(fpm, script, **kw):
     return fcgi.script_params(f"/{script}", f"{fpm.docroot}/{script}", **kw)
 
