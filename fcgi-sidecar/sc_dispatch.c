@@ -135,7 +135,7 @@ static sc_upstream *pick(sc_target *t, const sc_client *c)
             return u;
         }
     }
-    if (!sc_list_empty(&t->ready) && t->count == t->max) {
+    if (!sc_list_empty(&t->ready) && t->count == t->max && t->offered_count == 0) {
         sc_upstream_close(SC_OWNER(t->ready.prev, sc_upstream, link));
     }
     return NULL;

@@ -124,7 +124,7 @@ static void upstream_broken(sc_upstream *u, const char *why)
 {
     sc_target *t = u->target;
     sc_client *c = u->client;
-    bool again = !t->proves && u->used && !u->answering
+    bool again = !t->proves && !t->is_forward && u->used && !u->answering
         && c->request.safe && c->request.intact && !c->request.retried;
 
     sc_upstream_close(u);

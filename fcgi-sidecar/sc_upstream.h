@@ -24,7 +24,9 @@
  * Over TCP the kernel knows nothing of the kind: CONNECTING -> READY -> BUSY
  * -> READY, with BEGIN_REQUEST sent along.  There a request that is not safe
  * (RFC 9110 §9.2.1) gets a connection of its own, and a safe one whose kept
- * connection ended without a byte of an answer runs once more.
+ * connection ended without a byte of an answer runs once more.  The other
+ * instance's relay is trusted to keep its connections longer than we do, and
+ * nothing that was sent to it is sent again unless it refused to run it.
  */
 #ifndef SC_UPSTREAM_H
 #define SC_UPSTREAM_H

@@ -13,6 +13,7 @@ import pytest
 
 from tools import fcgi, proc, wait
 
+
 @pytest.fixture
 def php(php_fpm):
     """php(workers, …) -> PhpFpm on a Unix socket, started."""

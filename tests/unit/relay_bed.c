@@ -43,6 +43,22 @@ void bed_init(bed *b)
     b->config.log = log_line;
 }
 
+int bed_setup(void **state)
+{
+    static bed b;
+
+    bed_init(&b);
+    bed_upstream_open(&b);
+    *state = &b;
+    return 0;
+}
+
+int bed_teardown(void **state)
+{
+    bed_stop(*state);
+    return 0;
+}
+
 static void address(struct sockaddr_un *sun, const char *text)
 {
     memset(sun, 0, sizeof(*sun));
@@ -290,6 +306,14 @@ void bed_take_begin(int fd)
     assert_string_equal(fcgiw_type_name(r.h.type), "BEGIN_REQUEST");
     assert_int_equal(r.h.request_id, 1);
     assert_int_equal(r.content[2], FCGIW_KEEP_CONN);
+}
+
+int bed_worker(const bed *b)
+{
+    int fd = bed_accept(b);
+
+    bed_take_begin(fd);
+    return fd;
 }
 
 void bed_take_get(int fd, const char *x)

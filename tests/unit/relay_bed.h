@@ -37,6 +37,10 @@ void bed_upstream_close(bed *b);
 void bed_start(bed *b);
 void bed_stop(bed *b);
 
+/* Of a test: *state is a bed with an upstream that listens, not started. */
+int bed_setup(void **state);
+int bed_teardown(void **state);
+
 /* A connection to the relay. */
 int bed_dial(const bed *b);
 /* The next connection of the relay to the upstream; bed_no_accept(): none for ms. */
@@ -69,6 +73,8 @@ size_t put_get(uint8_t *out, unsigned id, const char *x, bool keep);
 int bed_get(const bed *b, unsigned id, const char *x, bool keep);
 /* Upstream: reads BEGIN_REQUEST (a worker that is ready). */
 void bed_take_begin(int fd);
+/* Upstream: the next connection, and its BEGIN_REQUEST. */
+int bed_worker(const bed *b);
 /* Upstream: reads PARAMS with X=x, their end, and an empty body. */
 void bed_take_get(int fd, const char *x);
 /* Upstream: text and END_REQUEST. */

@@ -6,31 +6,6 @@
 #include "tests/unit/relay_bed.h"
 #include "tests/unit/testlib.h"
 
-static int setup(void **state)
-{
-    static bed b;
-
-    bed_init(&b);
-    bed_upstream_open(&b);
-    *state = &b;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    bed_stop(*state);
-    return 0;
-}
-
-/* Upstream connection that has read the BEGIN_REQUEST sent ahead. */
-static int ready_worker(const bed *b)
-{
-    int up = bed_accept(b);
-
-    bed_take_begin(up);
-    return up;
-}
-
 static void one_request(void **state)
 {
     bed *b = *state;
@@ -38,7 +13,7 @@ static void one_request(void **state)
 
     bed_start(b);
     client = bed_get(b, 1, "one", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "one");
     bed_answer(up, "hello");
     bed_expect(client, FCGIW_STDOUT, 1, "hello");
@@ -80,7 +55,7 @@ static void requests_share_one_connection(void **state)
         snprintf(x, sizeof(x), "%d", i);
         client = bed_get(b, 1, x, i % 2 == 0);
         if (up < 0) {
-            up = ready_worker(b);
+            up = bed_worker(b);
         }
         bed_take_get(up, x);
         bed_answer(up, x);
@@ -105,7 +80,7 @@ static void other_request_ids(void **state)
 
     bed_start(b);
     client = bed_get(b, 513, "id", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "id");
     n = put_record(out, FCGIW_STDERR, 1, "oops", 4, 3);
     bed_send_bytewise(up, out, n);
@@ -141,7 +116,7 @@ static void byte_by_byte(void **state)
     n += put_record(request + n, FCGIW_PARAMS, 1, NULL, 0, 7);
     n += put_record(request + n, FCGIW_STDIN, 1, NULL, 0, 1);
     bed_send_bytewise(client, request, n);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "one");
     n = put_record(answer, FCGIW_STDOUT, 1, "abc", 3, 5);
     n += put_end(answer + n, 1, FCGIW_REQUEST_COMPLETE);
@@ -168,7 +143,7 @@ static void pairs_are_never_split(void **state)
     n += put_record(request + n, FCGIW_PARAMS, 1, NULL, 0, 0);
     n += put_record(request + n, FCGIW_STDIN, 1, NULL, 0, 0);
     bed_send(client, request, n);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "split!");
     close(client);
     close(up);
@@ -197,7 +172,7 @@ static void many_parameters(void **state)
     n += put_record(request + n, FCGIW_STDIN, 1, NULL, 0, 0);
     client = bed_dial(b);
     bed_send(client, request, n);
-    up = ready_worker(b);
+    up = bed_worker(b);
     do {
         bed_read(up, &r);
         assert_int_equal(r.h.type, FCGIW_PARAMS);
@@ -248,7 +223,7 @@ static void body_is_whole_before_a_worker_is_taken(void **state)
     bed_send(client, out, put_record(out, FCGIW_STDIN, 1, "half", 4, 0));
     bed_no_accept(b, 30);
     bed_send(client, out, put_record(out, FCGIW_STDIN, 1, NULL, 0, 0));
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_expect(up, FCGIW_PARAMS, 1, NULL);
     bed_expect(up, FCGIW_PARAMS, 1, "");
     bed_expect(up, FCGIW_STDIN, 1, "half");
@@ -267,7 +242,7 @@ static void a_slow_body_is_streamed_in_the_end(void **state)
     bed_start(b);
     client = bed_dial(b);
     bed_send(client, out, put_head(out, 1, "POST", "slow", true));
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_expect(up, FCGIW_PARAMS, 1, NULL);
     bed_expect(up, FCGIW_PARAMS, 1, "");
     bed_send(client, out, put_record(out, FCGIW_STDIN, 1, "first", 5, 0));
@@ -313,7 +288,7 @@ static void unknown_role(void **state)
     bed_send(client, out, put_begin(out, 3, FCGIW_AUTHORIZER, FCGIW_KEEP_CONN));
     bed_expect_end(client, 3, FCGIW_UNKNOWN_ROLE);
     bed_send(client, out, put_get(out, 4, "next", true));
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "next");
     close(client);
     close(up);
@@ -327,7 +302,7 @@ static void multiplexing_is_refused(void **state)
 
     bed_start(b);
     client = bed_get(b, 1, "first", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "first");
     bed_send(client, out, put_get(out, 2, "second", true));
     bed_expect_end(client, 2, FCGIW_CANT_MPX_CONN);
@@ -358,7 +333,7 @@ static void requests_run_in_order_of_arrival(void **state)
         client[i] = bed_get(b, 1, x, true);
         bed_until(b, s.requests == (unsigned)i + 1);
     }
-    up = ready_worker(b);
+    up = bed_worker(b);
     for (i = 0; i < 5; i++) {
         snprintf(x, sizeof(x), "%d", i);
         bed_take_get(up, x);
@@ -377,7 +352,7 @@ static void never_behind_a_script_that_still_runs(void **state)
 
     bed_start(b);
     client = bed_get(b, 1, "finish_request", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "finish_request");
     bed_answer(up, "done"); /* and the script goes on: nothing is read from now on */
     bed_expect(client, FCGIW_STDOUT, 1, "done");
@@ -385,7 +360,7 @@ static void never_behind_a_script_that_still_runs(void **state)
     bed_expect_end(client, 1, FCGIW_REQUEST_COMPLETE);
     close(client);
     client = bed_get(b, 1, "next", true);
-    other = ready_worker(b);
+    other = bed_worker(b);
     bed_take_get(other, "next");
     bed_answer(other, "next");
     bed_expect(client, FCGIW_STDOUT, 1, "next");
@@ -399,7 +374,7 @@ static void never_behind_a_script_that_still_runs(void **state)
 
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
     const struct CMUnitTest tests[] = {
         T(one_request), T(nothing_is_sent_before_a_worker_reads), T(requests_share_one_connection),
         T(other_request_ids), T(byte_by_byte), T(pairs_are_never_split), T(many_parameters),

@@ -8,30 +8,6 @@
 #include "tests/unit/relay_bed.h"
 #include "tests/unit/testlib.h"
 
-static int setup(void **state)
-{
-    static bed b;
-
-    bed_init(&b);
-    bed_upstream_open(&b);
-    *state = &b;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    bed_stop(*state);
-    return 0;
-}
-
-static int ready_worker(const bed *b)
-{
-    int up = bed_accept(b);
-
-    bed_take_begin(up);
-    return up;
-}
-
 static void malformed_requests(void **state)
 {
     static const struct { uint8_t bytes[40]; size_t len; } bad[] = {
@@ -76,7 +52,7 @@ static void a_client_that_goes_while_it_waits_runs_nothing(void **state)
     bed_until(b, s.queued == 1);
     close(client);
     bed_until(b, s.queued == 0 && s.client_aborts == 1);
-    up = ready_worker(b); /* was opened for it */
+    up = bed_worker(b); /* was opened for it */
     client = bed_get(b, 1, "here", true);
     bed_take_get(up, "here");
     close(client);
@@ -90,7 +66,7 @@ static void a_client_that_goes_closes_the_upstream(void **state)
 
     bed_start(b);
     client = bed_get(b, 1, "gone", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "gone");
     close(client);
     bed_closed(up); /* php-fpm's real abort */
@@ -106,14 +82,14 @@ static void abort_request(void **state)
 
     bed_start(b);
     client = bed_get(b, 1, "abort", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "abort");
     bed_send(client, out, put_record(out, FCGIW_ABORT_REQUEST, 1, NULL, 0, 0));
     bed_expect_end(client, 1, FCGIW_REQUEST_COMPLETE);
     bed_closed(up);
     close(up);
     bed_send(client, out, put_get(out, 1, "next", true));
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "next");
     close(client);
     close(up);
@@ -134,7 +110,7 @@ static void queue_bound(void **state)
     client = bed_get(b, 7, "too many", true);
     bed_expect_end(client, 7, FCGIW_OVERLOADED);
     bed_until(b, s.overloaded_queue == 1);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "waits");
     bed_send(client, out, put_get(out, 7, "again", true)); /* on the same connection */
     bed_until(b, s.queued == 3);
@@ -199,7 +175,7 @@ static void idle_upstream_connections_free_their_workers(void **state)
     b->config.upstream_idle_timeout = 30 * 1000;
     bed_start(b);
     client = bed_get(b, 1, "x", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "x");
     bed_answer(up, "x");
     bed_take_begin(up);
@@ -262,7 +238,7 @@ static void a_client_that_does_not_read_stops_the_upstream(void **state)
 
     bed_start(b);
     client = bed_get(b, 1, "big", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "big");
     i = stuff(up, FCGIW_STDOUT, 0);
     assert_true(i < 40); /* 256 KiB, and what the sockets hold */
@@ -310,7 +286,7 @@ static void an_answer_that_is_never_taken(void **state)
     b->config.client_send_timeout = 50 * 1000;
     bed_start(b);
     client = bed_get(b, 1, "big", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "big");
     stuff(up, FCGIW_STDOUT, 0);
     bed_until(b, s.client_errors == 1 && s.clients == 0 && s.in_flight == 0);
@@ -320,7 +296,7 @@ static void an_answer_that_is_never_taken(void **state)
 
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
     const struct CMUnitTest tests[] = {
         T(malformed_requests), T(a_client_that_goes_while_it_waits_runs_nothing),
         T(a_client_that_goes_closes_the_upstream), T(abort_request), T(queue_bound),

@@ -21,27 +21,12 @@ static void on_event(void *context, sc_relay_event event)
 
 static int setup(void **state)
 {
-    static bed b;
+    bed *b;
 
-    bed_init(&b);
-    b.config.on_event = on_event;
-    bed_upstream_open(&b);
-    *state = &b;
+    bed_setup(state);
+    b = *state;
+    b->config.on_event = on_event;
     return 0;
-}
-
-static int teardown(void **state)
-{
-    bed_stop(*state);
-    return 0;
-}
-
-static int ready_worker(const bed *b)
-{
-    int up = bed_accept(b);
-
-    bed_take_begin(up);
-    return up;
 }
 
 #define MS(n) ((apr_interval_time_t)(n) * 1000)
@@ -54,7 +39,7 @@ static void held_requests_wait(void **state)
     atomic_store(&drained_events, 0);
     bed_start(b);
     busy = bed_get(b, 1, "in flight", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "in flight");
     assert_int_equal(sc_relay_hold(b->relay, 0, 0), APR_SUCCESS);
     client = bed_get(b, 1, "held", true);
@@ -83,12 +68,12 @@ static void a_long_request_is_not_a_pause(void **state)
 
     bed_start(b);
     slow = bed_get(b, 1, "slow", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "slow");
     bed_sleep(40);
     assert_true(APR_STATUS_IS_TIMEUP(sc_relay_hold(b->relay, MS(30), MS(20))));
     client = bed_get(b, 1, "goes on", true); /* nothing was held */
-    other = ready_worker(b);
+    other = bed_worker(b);
     bed_take_get(other, "goes on");
     bed_answer(up, "at last");
     bed_expect(slow, FCGIW_STDOUT, 1, "at last");
@@ -122,7 +107,7 @@ static void the_hold_comes_when_all_are_young(void **state)
 
     bed_start(b);
     slow = bed_get(b, 1, "slow", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "slow");
     bed_until(b, s.oldest_in_flight > MS(30));
     assert_int_equal(pthread_create(&thread, NULL, hold_it, &h), 0);
@@ -168,7 +153,7 @@ static void forwarding(void **state)
     bed_until(&second, s.queued == 1);
     assert_int_equal(sc_relay_release_local(b->relay, 4), APR_SUCCESS);
     assert_int_equal(sc_relay_forward_to(second.relay, b->listen, 4), APR_SUCCESS);
-    up = ready_worker(b);
+    up = bed_worker(b);
     {
         bed_record r;
 
@@ -226,7 +211,7 @@ static void back_with_newer_knowledge(void **state)
     bed_until(&second, s.queued == 1);
     assert_int_equal(sc_relay_release_local(b->relay, 2), APR_SUCCESS);
     assert_int_equal(sc_relay_forward_to(second.relay, b->listen, 2), APR_SUCCESS);
-    up = ready_worker(b);
+    up = bed_worker(b);
     {
         bed_record r;
 
@@ -261,7 +246,7 @@ static void a_refused_request_is_taken_back(void **state)
     bed_until(&old, s.queued == 1);
     assert_int_equal(sc_relay_release_local(b->relay, 0), APR_SUCCESS);
     assert_int_equal(sc_relay_forward_to(old.relay, b->listen, 0), APR_SUCCESS);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "to and fro");
     bed_answer(up, "here");
     bed_expect(client, FCGIW_STDOUT, 1, "here");
@@ -312,7 +297,7 @@ static void lame_duck(void **state)
     bed_start(b);
     idle = bed_dial(b);
     client = bed_get(b, 1, "before", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "before");
     assert_int_equal(sc_relay_lame_duck(b->relay), APR_SUCCESS);
     bed_answer(up, "before");
@@ -394,7 +379,7 @@ static void a_tcp_upstream(void **state)
     b->config.upstream = address;
     bed_start(b);
     client = bed_get(b, 1, "get", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "get");
     bed_answer(up, "got");
     bed_expect(client, FCGIW_STDOUT, 1, "got");
@@ -403,7 +388,7 @@ static void a_tcp_upstream(void **state)
     bed_take_begin(up);
     bed_take_get(up, "kept");
     close(up); /* a safe request runs again when a kept connection ends without a byte */
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "kept");
     bed_answer(up, "again");
     bed_expect(client, FCGIW_STDOUT, 1, "again");
@@ -411,7 +396,7 @@ static void a_tcp_upstream(void **state)
     n = put_head(out, 1, "POST", "post", true);
     n += put_record(out + n, FCGIW_STDIN, 1, NULL, 0, 0);
     bed_send(client, out, n);
-    own = ready_worker(b); /* any other gets a connection of its own … */
+    own = bed_worker(b); /* any other gets a connection of its own … */
     bed_take_get(own, "post");
     close(own);            /* … and is not repeated */
     bed_closed(client);
@@ -422,7 +407,7 @@ static void a_tcp_upstream(void **state)
 
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, bed_teardown)
     const struct CMUnitTest tests[] = {
         T(held_requests_wait), T(a_long_request_is_not_a_pause), T(the_hold_comes_when_all_are_young),
         T(a_hold_has_an_end), T(forwarding), T(no_second_hop), T(a_refused_request_is_taken_back), T(back_with_newer_knowledge),

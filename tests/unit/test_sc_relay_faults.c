@@ -6,30 +6,6 @@
 #include "tests/unit/relay_bed.h"
 #include "tests/unit/testlib.h"
 
-static int setup(void **state)
-{
-    static bed b;
-
-    bed_init(&b);
-    bed_upstream_open(&b);
-    *state = &b;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    bed_stop(*state);
-    return 0;
-}
-
-static int ready_worker(const bed *b)
-{
-    int up = bed_accept(b);
-
-    bed_take_begin(up);
-    return up;
-}
-
 /* --- the upstream ----------------------------------------------------------------- */
 
 static int post(const bed *b, const char *x, bool keep)
@@ -66,7 +42,7 @@ static void a_kept_connection_that_has_gone_is_not_noticed(void **state)
     for (i = 0; i < 20; i++) {
         snprintf(x, sizeof(x), "%d", i);
         client = post(b, x, true);
-        up = ready_worker(b);
+        up = bed_worker(b);
         take_post(up, x);
         bed_answer(up, x);
         close(up);
@@ -85,7 +61,7 @@ static void a_worker_that_died_idle_is_not_noticed(void **state)
 
     bed_start(b);
     client = bed_get(b, 1, "first", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "first");
     bed_answer(up, "first");
     bed_expect(client, FCGIW_STDOUT, 1, "first");
@@ -94,7 +70,7 @@ static void a_worker_that_died_idle_is_not_noticed(void **state)
     close(client);
     close(up);
     client = post(b, "second", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     take_post(up, "second");
     bed_answer(up, "second");
     bed_expect(client, FCGIW_STDOUT, 1, "second");
@@ -110,13 +86,13 @@ static void nothing_runs_twice(void **state)
 
     bed_start(b);
     client = post(b, "once", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     take_post(up, "once");
     close(up);
     bed_closed(client);
     close(client);
     client = bed_get(b, 1, "once more", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "once more");
     close(up);
     bed_closed(client);
@@ -133,7 +109,7 @@ static void death_in_the_middle_of_an_answer(void **state)
 
     bed_start(b);
     client = bed_get(b, 1, "half", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "half");
     bed_send(up, out, put_record(out, FCGIW_STDOUT, 1, "half", 4, 0));
     bed_expect(client, FCGIW_STDOUT, 1, "half");
@@ -158,7 +134,7 @@ static void malformed_answers(void **state)
     bed_start(b);
     for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         client = bed_get(b, 1, "bad", true);
-        up = ready_worker(b);
+        up = bed_worker(b);
         bed_take_get(up, "bad");
         bed_send(up, bad[i].bytes, bad[i].len);
         bed_closed(client);
@@ -178,7 +154,7 @@ static void bytes_after_the_end_never_reach_the_next_client(void **state)
 
     bed_start(b);
     client = bed_get(b, 1, "first", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "first");
     n = put_record(out, FCGIW_STDOUT, 1, "mine", 4, 0);
     n += put_end(out + n, 1, FCGIW_REQUEST_COMPLETE);
@@ -189,7 +165,7 @@ static void bytes_after_the_end_never_reach_the_next_client(void **state)
     bed_closed(up);
     close(up);
     bed_send(client, out, put_get(out, 1, "second", true));
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "second");
     bed_answer(up, "other");
     bed_expect(client, FCGIW_STDOUT, 1, "other");
@@ -205,7 +181,7 @@ static void an_idle_upstream_that_speaks_is_closed(void **state)
 
     bed_start(b);
     client = bed_get(b, 1, "x", true);
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "x");
     bed_answer(up, "x");
     bed_take_begin(up);
@@ -235,7 +211,7 @@ static void requests_wait_while_the_upstream_is_down(void **state)
     }
     bed_until(b, s.upstream_connect_errors >= 3 && !s.upstream_up);
     bed_upstream_open(b);
-    up = ready_worker(b);
+    up = bed_worker(b);
     for (i = 0; i < 4; i++) {
         snprintf(x, sizeof(x), "%d", i);
         take_post(up, x);
@@ -259,7 +235,7 @@ static void a_restart_with_connections_in_the_listen_queue(void **state)
     bed_until(b, s.upstream_unread == 1);
     bed_upstream_close(b);
     bed_upstream_open(b);
-    up = ready_worker(b);
+    up = bed_worker(b);
     take_post(up, "restart");
     bed_answer(up, "ok");
     bed_expect(client, FCGIW_STDOUT, 1, "ok");
@@ -280,7 +256,7 @@ static void an_answer_before_the_body_was_read(void **state)
     for (i = 0; i < 2; i++) {
         bed_send(client, out, put_record(out, FCGIW_STDIN, 1, body, sizeof(body), 0));
     }
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_expect(up, FCGIW_PARAMS, 1, NULL);
     bed_answer(up, "too large");
     bed_expect(client, FCGIW_STDOUT, 1, "too large");
@@ -291,7 +267,7 @@ static void an_answer_before_the_body_was_read(void **state)
     }
     bed_send(client, out, put_record(out, FCGIW_STDIN, 1, NULL, 0, 0));
     bed_send(client, out, put_get(out, 1, "next", true));
-    up = ready_worker(b);
+    up = bed_worker(b);
     bed_take_get(up, "next");
     bed_answer(up, "ok");
     bed_expect(client, FCGIW_STDOUT, 1, "ok");
@@ -301,7 +277,7 @@ static void an_answer_before_the_body_was_read(void **state)
 
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
     const struct CMUnitTest tests[] = {
         T(a_kept_connection_that_has_gone_is_not_noticed),
         T(a_worker_that_died_idle_is_not_noticed), T(nothing_runs_twice),
