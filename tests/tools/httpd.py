@@ -20,6 +20,7 @@ ServerRoot "{root}"
 ServerName 127.0.0.1
 PidFile "{root}/httpd.pid"
 DefaultRuntimeDir "{root}"
+CoreDumpDirectory "{root}/core"
 Mutex file:{root} default
 {listen}
 {user}
@@ -107,6 +108,8 @@ class Httpd:
     def write_conf(self) -> Path:
         """Write httpd.conf from what the instance holds; start() and conf_test() do it by themselves."""
         who = paths.unprivileged()
+        (self.root / "core").mkdir(exist_ok=True)
+        os.chmod(self.root / "core", 0o1777)
         (self.root / "mime.types").write_text("text/html html\ntext/plain txt\ntext/css css\nimage/png png\n")
         self.conf.write_text(TEMPLATE.format(
             root=self.root, docroot=self.docroot, error_log=self.error_log.path,
@@ -172,7 +175,10 @@ class Httpd:
 
     def check(self) -> None:
         """Fails for unclaimed warnings in the error log and for sanitizer reports."""
-        self.error_log.check()
+        try:
+            self.error_log.check()
+        except AssertionError as e:
+            raise AssertionError(f"{e}\n{proc.backtraces(self.binary, self.root / 'core')}") from None
         bad = sanitize.reports(self.root)
         assert not bad, "sanitizer reports:\n" + "\n".join(bad)[:8000]
 

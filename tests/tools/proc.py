@@ -5,6 +5,8 @@ import atexit
 import ctypes
 import os
 import re
+import resource
+import shutil
 import signal
 import subprocess
 import threading
@@ -21,6 +23,11 @@ _lock = threading.Lock()
 
 def _die_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    _allow_core()
+
+
+def _allow_core() -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
 
 
 class Process:
@@ -44,7 +51,7 @@ class Process:
                 self.argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                 env=paths.base_env() if env is None else env, cwd=cwd or "/", start_new_session=True,
                 # A thread's end would count as the parent's, so only the main thread asks for it.
-                preexec_fn=_die_with_parent if main else None,
+                preexec_fn=_die_with_parent if main else _allow_core,
                 **(paths.popen_user() if as_user else {}))
         finally:
             out.close()
@@ -125,6 +132,22 @@ def end_all() -> list[str]:
 
 
 atexit.register(end_all)
+
+
+def backtraces(program: str, folder: Path | str) -> str:
+    """What every core file in the folder says, by gdb; "" without a core file."""
+    out = []
+    for core in sorted(Path(folder).glob("core*")):
+        if not shutil.which("gdb"):
+            out.append(f"{core}: no gdb to look at it")
+            continue
+        r = subprocess.run(["gdb", "-batch", "-nx", "-ex", "bt 25", "-ex", "thread apply all bt 12", program, str(core)],
+                           stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=120)
+        first, *threads = r.stdout.split("\nThread ")
+        out.append(first)
+        # Of the others those alone that are in our own code: the rest waits for work.
+        out += ["Thread " + t for t in threads if "demo" in t]
+    return "\n".join(out)
 
 
 def children(pid: int) -> list[int]:
