@@ -416,7 +416,7 @@ static apr_status_t cluster_publish(demo_cluster *c, server_rec *s)
 
     c->n_backends = (unsigned)n;
     c->n_backups = (unsigned)(all - n);
-    c->backends = apr_pcalloc(configuration.pool, (apr_size_t)(all + 1) * sizeof(*c->backends));
+    c->backends = apr_pcalloc(configuration.pool, (apr_size_t)(all + 1) * sizeof(const demo_backend *));
     for (int i = 0; i < all; i++) {
         const demo_endpoint *e = i < n ? APR_ARRAY_IDX(c->urls[0], i, const demo_endpoint *)
                                        : APR_ARRAY_IDX(c->urls[1], i - n, const demo_endpoint *);

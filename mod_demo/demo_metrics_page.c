@@ -238,7 +238,7 @@ static void write_own(prom_writer *w)
     prom_u64(w, NULL, 0, demo_counter_sum(DEMO_C_##id));
 #define DEMO_LABELLED(id, name, unit, label, names, help)                \
     BEGIN(id, name, PROM_COUNTER, unit, help);                           \
-    write_labelled(w, DEMO_L_##id, label, names, sizeof(names) / sizeof(names[0]));
+    write_labelled(w, DEMO_L_##id, label, names, sizeof(names) / sizeof((names)[0]));
 #define DEMO_HISTOGRAM(id, name, unit, help)                             \
     BEGIN(id, name, PROM_HISTOGRAM, unit, help);                         \
     write_histogram(w, DEMO_H_##id);

@@ -162,7 +162,8 @@ static void write_traffic(prom_writer *w, const totals *t)
 
     one(w, &uptime, up > 0 ? (double)(uint64_t)up : 0);
     one(w, &accesses, (double)demo_counter_sum(DEMO_C_ACCESSES));
-    one(w, &sent, (double)(demo_counter_sum(DEMO_C_SENT_BYTES) / 1024));
+    prom_begin(w, &sent);
+    prom_u64(w, NULL, 0, demo_counter_sum(DEMO_C_SENT_BYTES) / 1024);
     one(w, &cpuload, up > 0 ? cpu / up * 100 : 0);
 }
 

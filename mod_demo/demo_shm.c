@@ -78,10 +78,10 @@ static apr_status_t segment_make(demo_segment **out, apr_pool_t *p)
         return rv;
     }
     /* APR keeps its own header in front, so that the base may lie off the line. */
-    uintptr_t base = ((uintptr_t)apr_shm_baseaddr_get(shm) + DEMO_CACHE_LINE - 1)
-                   & ~(uintptr_t)(DEMO_CACHE_LINE - 1);
-    demo_segment *seg = (demo_segment *)base;
-    memset(seg, 0, size);
+    char *base = apr_shm_baseaddr_get(shm);
+    size_t off = (size_t)(uintptr_t)base % DEMO_CACHE_LINE;
+    demo_segment *seg = (demo_segment *)(void *)(base + (off > 0 ? DEMO_CACHE_LINE - off : 0));
+    /* It is all zero, and stays unmapped as long as nobody needs it. */
     seg->layout = layout_of();
     seg->n_children = (uint32_t)n;
     seg->start_wall = apr_time_now();
