@@ -113,6 +113,7 @@ class Sidecar:
         """TERM; returns the exit status."""
         rc = self.proc.stop(signal.SIGTERM, timeout) if self.proc else None
         self.proc = None
+        self.check()
         return rc
 
     def kill(self) -> None:

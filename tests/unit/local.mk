@@ -10,6 +10,9 @@ UNIT_TESTS = \
 	tests/unit/test_sc_relay_faults \
 	tests/unit/test_sc_relay_noise \
 	tests/unit/test_sc_request \
+	tests/unit/test_sc_state \
+	tests/unit/test_sc_frame \
+	tests/unit/test_sc_wal \
 	tests/unit/test_balance \
 	tests/unit/test_shm_threads \
 	tests/unit/test_endpoint
@@ -53,6 +56,17 @@ tests_unit_test_sc_request_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
 tests_unit_test_sc_relay_faults_SOURCES = %D%/test_sc_relay_faults.c $(RELAY_BED)
 tests_unit_test_sc_relay_faults_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(APR_CFLAGS)
 tests_unit_test_sc_relay_faults_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
+
+# The rest of the sidecar.
+tests_unit_test_sc_state_SOURCES = %D%/test_sc_state.c %D%/testlib.h
+tests_unit_test_sc_state_CPPFLAGS = $(SIDECAR_CPPFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_sc_state_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_sc_frame_SOURCES = %D%/test_sc_frame.c %D%/testlib.h
+tests_unit_test_sc_frame_CPPFLAGS = $(SIDECAR_CPPFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_sc_frame_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_sc_wal_SOURCES = %D%/test_sc_wal.c %D%/testlib.h
+tests_unit_test_sc_wal_CPPFLAGS = $(SIDECAR_CPPFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_sc_wal_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CMOCKA_LIBS)
 
 # The module's shared memory, with as much of httpd as it calls.
 SHM_BED = %D%/stub_httpd.c %D%/stub_httpd.h %D%/testlib.h mod_demo/demo_backend.c mod_demo/demo_balance.c \
