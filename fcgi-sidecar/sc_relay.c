@@ -14,6 +14,7 @@
 #define LINGER           (2 * APR_USEC_PER_SEC)
 #define ACCEPT_PAUSE     (100 * APR_TIME_C(1000))
 #define LONGEST          (10 * 365 * 86400 * APR_USEC_PER_SEC)
+#define FEWEST_CLIENTS   16  /* however low the limit of open files is */
 #define RESERVED_FDS     64  /* of the limit, for the rest of the program */
 
 /* What another thread asks for; lives on its stack. */
@@ -121,22 +122,27 @@ static apr_status_t check_config(const sc_relay_config *c, char *error, size_t e
     return rv;
 }
 
-/* Descriptors for all clients we promise; told when the limit forbids it. */
+/* Descriptors for all clients we promise, or fewer clients: those of php-fpm's
+ * side are needed to serve any. */
 static void raise_fd_limit(sc_relay *relay)
 {
-    rlim_t wanted = (rlim_t)relay->config.max_clients + relay->config.workers
-        + relay->config.forward_connections + RESERVED_FDS;
+    sc_relay_config *c = &relay->config;
+    rlim_t others = (rlim_t)c->workers + c->forward_connections + RESERVED_FDS;
     struct rlimit limit;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted) {
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= others + c->max_clients) {
         return;
     }
-    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-    if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < wanted) {
-        sc_relay_log(relay, SC_RELAY_LOG_WARNING, "SC0332",
-                     "the limit of open files is %llu, %llu are wanted: raise it (ulimit -n) or lower max-clients",
-                     (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
+    limit.rlim_cur = limit.rlim_max < others + c->max_clients ? limit.rlim_max : others + c->max_clients;
+    if (setrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur >= others + c->max_clients) {
+        return;
     }
+    getrlimit(RLIMIT_NOFILE, &limit);
+    sc_relay_log(relay, SC_RELAY_LOG_WARNING, "SC0332",
+                 "the limit of open files is %llu, %llu are wanted: fewer clients than %u are taken; "
+                 "raise it (ulimit -n) or lower max-clients", (unsigned long long)limit.rlim_cur,
+                 (unsigned long long)(others + c->max_clients), c->max_clients);
+    c->max_clients = limit.rlim_cur > others + FEWEST_CLIENTS ? (unsigned)(limit.rlim_cur - others) : FEWEST_CLIENTS;
 }
 
 static void init_timers(sc_relay *relay)
@@ -320,13 +326,9 @@ static bool try_call(sc_relay *relay, sc_call *call)
     return false;
 }
 
-/* Takes new calls and looks whether the moment of those that wait has come;
- * returns when to look again, 0: no time is set. */
-static apr_time_t handle_calls(sc_relay *relay)
+static void take_calls(sc_relay *relay)
 {
-    apr_time_t next = 0;
-    sc_link *l, *after;
-    sc_call *call;
+    sc_link *l;
 
     pthread_mutex_lock(&relay->lock);
     while (!sc_list_empty(&relay->calls)) {
@@ -335,6 +337,17 @@ static apr_time_t handle_calls(sc_relay *relay)
         sc_list_append(&relay->waits, l);
     }
     pthread_mutex_unlock(&relay->lock);
+}
+
+/* Takes new calls and looks whether the moment of those that wait has come;
+ * returns when to look again, 0: no time is set. */
+static apr_time_t handle_calls(sc_relay *relay)
+{
+    apr_time_t next = 0;
+    sc_link *l, *after;
+    sc_call *call;
+
+    take_calls(relay);
     for (l = relay->waits.next; l != &relay->waits; l = after) {
         after = l->next;
         call = SC_OWNER(l, sc_call, link);
@@ -346,6 +359,21 @@ static apr_time_t handle_calls(sc_relay *relay)
 }
 
 /* --- the thread --------------------------------------------------------------------------------- */
+
+/* Nobody may wait for a loop that has ended. */
+static void refuse_calls(sc_relay *relay)
+{
+    pthread_mutex_lock(&relay->lock);
+    relay->serving = false;
+    pthread_mutex_unlock(&relay->lock);
+    take_calls(relay);
+    while (!sc_list_empty(&relay->waits)) {
+        sc_call *call = SC_OWNER(relay->waits.next, sc_call, link);
+
+        sc_list_remove(&call->link);
+        answer(relay, call, APR_EINIT);
+    }
+}
 
 static apr_time_t earlier(apr_time_t a, apr_time_t b)
 {
@@ -372,6 +400,7 @@ static void *relay_main(void *data)
             sc_loop_turn(&relay->loop, until);
         }
     }
+    refuse_calls(relay);
     return NULL;
 }
 
@@ -382,9 +411,13 @@ apr_status_t sc_relay_start(sc_relay *relay)
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main thread's */
+    relay->serving = true; /* there is no other thread yet that could call */
     rc = pthread_create(&relay->thread, NULL, relay_main, relay);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    relay->running = rc == 0;
+    relay->started = rc == 0;
+    if (!relay->started) {
+        relay->serving = false;
+    }
     return rc;
 }
 
@@ -394,12 +427,13 @@ static apr_status_t call_relay(sc_relay *relay, sc_call *call)
 {
     apr_status_t rv;
 
-    if (!relay->running) {
-        return APR_EINIT;
-    }
     call->done = false;
     sc_list_init(&call->link);
     pthread_mutex_lock(&relay->lock);
+    if (!relay->serving) {
+        pthread_mutex_unlock(&relay->lock);
+        return APR_EINIT;
+    }
     sc_list_append(&relay->calls, &call->link);
     sc_loop_ring(&relay->loop);
     while (!call->done) {
@@ -414,12 +448,12 @@ void sc_relay_stop(sc_relay *relay)
 {
     sc_call call = { .kind = CALL_STOP };
 
-    if (!relay->running) {
+    if (!relay->started) {
         return;
     }
     call_relay(relay, &call);
     pthread_join(relay->thread, NULL);
-    relay->running = false;
+    relay->started = false;
 }
 
 apr_status_t sc_relay_hold(sc_relay *relay, apr_interval_time_t young, apr_interval_time_t limit)

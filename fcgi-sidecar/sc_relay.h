@@ -161,7 +161,8 @@ void sc_relay_destroy(sc_relay *relay);
 /* The port of the first TCP listener, 0 without one.  Any thread. */
 unsigned short sc_relay_port(const sc_relay *relay);
 
-/* --- control -------------------------------------------------------------- */
+/* --- control ----------------------------------------------------------------
+ * Each returns APR_EINIT when the loop does not run, or ends meanwhile. */
 
 /* Holds new requests as soon as every request in flight is younger than
  * `young` (0: at once, however old), waiting at most `limit` for that moment.

@@ -174,9 +174,10 @@ struct sc_relay {
     uint8_t    *scratch;        /* SC_SCRATCH bytes */
 
     pthread_t   thread;
-    bool        running;        /* owner's thread: the thread is there */
+    bool        started;        /* the owner's thread: there is a thread to join */
     bool        stopping;
-    pthread_mutex_t lock;       /* calls, and each call's done */
+    pthread_mutex_t lock;       /* of serving, calls, and each call's done */
+    bool        serving;        /* the loop takes calls; guarded by lock */
     pthread_cond_t  answered;
     sc_link     calls;          /* of other threads, guarded by lock */
     sc_link     waits;          /* those that wait for a moment; the relay's thread */

@@ -392,3 +392,17 @@ def test_no_descriptor_is_left(relay, php):
         c.close(reset=True)
     r.until(lambda s: s["clients"] == 0 and s["upstream_connections"] == 0, "nothing open")
     assert proc.fd_count(r.pid) == before
+
+
+def test_few_descriptors_mean_few_clients(relay, php):
+    """More clients than the limit of open files allows: some wait outside, those inside are served."""
+    fpm = php(workers=2)
+    r = relay(fpm, claimed=["SC0332"], files=100, workers=2, forward_connections=1)
+    clients = [fcgi.Client(r.address, 20) for _ in range(120)]
+    r.until(lambda s: s["clients"] >= 16, "as many as fit")
+    served = 0
+    for c in clients:
+        assert c.request(params(fpm, "index.php"), keep=True).complete
+        c.close()
+        served += 1
+    assert served == 120

@@ -1,6 +1,7 @@
 """The relay alone (tests/tools/relay_run.c), driven line by line."""
 from __future__ import annotations
 
+import resource
 import subprocess
 import threading
 from pathlib import Path
@@ -13,14 +14,15 @@ class Relay:
 
     tmp      folder for its log
     upstream "unix:/path" or "host:port"
+    files    limit of open files, 0: as it is
     options  members of sc_relay_config by name: workers=4, queue_timeout_ms=500, …
     """
 
-    def __init__(self, tmp, upstream: str, name: str = "relay", **options):
+    def __init__(self, tmp, upstream: str, name: str = "relay", files: int = 0, **options):
         self.binary = paths.BUILD / "tests" / "tools" / "relay_run"
         if not self.binary.exists():
             paths.missing("relay_run (make check)")
-        self.root = Path(tmp)
+        self.root, self.files = Path(tmp), files
         self.log = self.root / f"{name}.log"
         self.argv = [str(self.binary), f"upstream={upstream}", *(f"{k}={v}" for k, v in options.items())]
         self.lock = threading.Lock()
@@ -30,11 +32,15 @@ class Relay:
     def start(self) -> "Relay":
         with open(self.log, "ab") as log:
             self.popen = subprocess.Popen(self.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                                          text=True, env=paths.base_env(sanitize.env(self.root)))
+                                          text=True, env=paths.base_env(sanitize.env(self.root)),
+                                          preexec_fn=self._limit if self.files else None)
         line = self.popen.stdout.readline()
         assert line.startswith("port "), f"{line!r}\n{self.output()}"
         self.port = int(line.split()[1])
         return self
+
+    def _limit(self) -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))
 
     @property
     def address(self):

@@ -329,6 +329,33 @@ static void calls_before_the_start(void **state)
     assert_int_equal(sc_relay_port(b->relay), 0); /* a Unix socket has none */
 }
 
+static void *wait_for_quiet(void *data)
+{
+    struct holder *h = data;
+
+    h->rv = sc_relay_wait_quiet(h->b->relay, MS(60000));
+    return NULL;
+}
+
+static void nobody_waits_for_a_loop_that_ended(void **state)
+{
+    bed *b = *state;
+    struct holder h = { .b = b, .rv = APR_EGENERAL };
+    pthread_t thread;
+    int client;
+
+    bed_start(b);
+    client = bed_dial(b);
+    bed_until(b, s.clients == 1);
+    assert_int_equal(pthread_create(&thread, NULL, wait_for_quiet, &h), 0);
+    bed_sleep(10);
+    sc_relay_stop(b->relay);
+    pthread_join(thread, NULL);
+    assert_int_equal(h.rv, APR_EINIT);
+    assert_int_equal(sc_relay_hold(b->relay, 0, 0), APR_EINIT);
+    close(client);
+}
+
 static void bad_configurations(void **state)
 {
     static const char *const nowhere[] = { "127.0.0.1" };
@@ -409,10 +436,11 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, bed_teardown)
     const struct CMUnitTest tests[] = {
-        T(held_requests_wait), T(a_long_request_is_not_a_pause), T(the_hold_comes_when_all_are_young),
-        T(a_hold_has_an_end), T(forwarding), T(no_second_hop), T(a_refused_request_is_taken_back), T(back_with_newer_knowledge),
-        T(a_stale_instance_refuses),
-        T(a_bad_address_changes_nothing), T(lame_duck), T(calls_before_the_start), T(bad_configurations),
+        T(held_requests_wait), T(a_long_request_is_not_a_pause),
+        T(the_hold_comes_when_all_are_young), T(a_hold_has_an_end), T(forwarding), T(no_second_hop),
+        T(a_refused_request_is_taken_back), T(back_with_newer_knowledge),
+        T(a_stale_instance_refuses), T(a_bad_address_changes_nothing), T(lame_duck),
+        T(calls_before_the_start), T(nobody_waits_for_a_loop_that_ended), T(bad_configurations),
         T(a_tcp_upstream)
     };
 
