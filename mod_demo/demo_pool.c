@@ -35,7 +35,7 @@ typedef struct {
     _Atomic unsigned held;      /* idle and in use; written under the lock */
     unsigned waiting;           /* threads in demo_pool_take() */
     apr_interval_time_t service; /* moving average of a request's time on a connection */
-    apr_interval_time_t least[2]; /* the shortest such time, of this second and the one before */
+    _Atomic apr_interval_time_t least[2]; /* read without the lock: the shortest such time, of this second and the one before */
     apr_time_t second;
     pthread_cond_t given;
 } demo_place;
