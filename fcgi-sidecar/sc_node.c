@@ -168,6 +168,26 @@ void sc_work_done(sc_node *n, sc_work *w, uint64_t done)
     pthread_mutex_unlock(&n->lock);
 }
 
+bool sc_work_running(sc_node *n, const sc_work *w)
+{
+    bool running;
+
+    pthread_mutex_lock(&n->lock);
+    running = w->running;
+    pthread_mutex_unlock(&n->lock);
+    return running;
+}
+
+bool sc_work_stuck(sc_node *n, const sc_work *w, int64_t ms)
+{
+    bool stuck;
+
+    pthread_mutex_lock(&n->lock);
+    stuck = w->running && sc_now_ms() - w->moved_ms > ms;
+    pthread_mutex_unlock(&n->lock);
+    return stuck;
+}
+
 void sc_work_end(sc_node *n, sc_work *w, apr_status_t rv, const char *text)
 {
     pthread_mutex_lock(&n->lock);

@@ -51,13 +51,14 @@ typedef struct sc_node {
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool stopping;
+    atomic_bool stopping;
     sc_state state;
     sc_db *db;                /* open from PRIMARY to FORWARDING; NULL else */
     struct sc_follower *followers;
     bool tidying;             /* sc_ship_tidy() has the write lock or is about to */
     pthread_t start_thread, handoff_thread;
-    bool start_launched, start_ended, start_final, handoff_launched;
+    bool start_launched, handoff_launched;
+    atomic_bool start_ended, start_final;
     sc_work start;            /* post-start's work */
     sc_work handoff;          /* pre-stop's work */
 
@@ -101,6 +102,9 @@ apr_status_t sc_node_forward(sc_node *n, const sc_member *to, uint64_t epoch, sc
 bool sc_work_begin(sc_node *n, sc_work *w, const char *phase);
 void sc_work_phase(sc_node *n, sc_work *w, const char *phase, uint64_t total);
 void sc_work_done(sc_node *n, sc_work *w, uint64_t done);
+bool sc_work_running(sc_node *n, const sc_work *w);
+/* It runs, and nothing has moved for that long. */
+bool sc_work_stuck(sc_node *n, const sc_work *w, int64_t ms);
 void sc_work_end(sc_node *n, sc_work *w, apr_status_t rv, const char *text);
 
 #endif /* SC_NODE_H */

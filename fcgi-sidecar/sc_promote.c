@@ -218,8 +218,10 @@ void sc_promote_grant(sc_node *n, sc_control_request *request)
         }
     }
     else if (rv == APR_INCOMPLETE) {
-        rv = n->db == NULL && n->state.id == SC_STATE_PRIMARY ? sc_node_activate(n, &err)
-                                                              : APR_SUCCESS;
+        sc_state state;
+
+        sc_node_state(n, &state);
+        rv = state.id == SC_STATE_PRIMARY ? sc_node_activate(n, &err) : APR_SUCCESS;
     }
     if (rv != APR_SUCCESS) {
         sc_warn("SC0421", "GRANT not taken: %s", err.text);

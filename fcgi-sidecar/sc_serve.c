@@ -318,6 +318,16 @@ static void end_gently(sc_node *n, const sigset_t *signals)
     }
 }
 
+static void say_hello(struct serve *s)
+{
+    sc_state state;
+
+    sc_node_state(&s->node, &state);
+    sc_info("SC0100", "serving: %s is %s, epoch %llu; relay %s, control %s, http port %u", state.uid,
+            sc_state_name(state.id), (unsigned long long)state.epoch, s->node.self.relay,
+            s->node.self.control, sc_http_port(s->http));
+}
+
 apr_status_t sc_serve(const sc_options *o, sc_error *err)
 {
     static struct serve s; /* too big for a stack; one per process */
@@ -340,10 +350,7 @@ apr_status_t sc_serve(const sc_options *o, sc_error *err)
         rv = open_parts(&s, err);
     }
     if (rv == APR_SUCCESS) {
-        sc_info("SC0100", "serving: %s is %s, epoch %llu; relay %s, control %s, http port %u",
-                s.node.self.uid, sc_state_name(s.node.state.id),
-                (unsigned long long)s.node.state.epoch, s.node.self.relay, s.node.self.control,
-                sc_http_port(s.http));
+        say_hello(&s);
         while (sigtimedwait(&signals, NULL, &tick) < 0) {
             sc_ship_tidy(&s.node);
         }

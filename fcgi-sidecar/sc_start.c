@@ -292,7 +292,7 @@ static void *start_thread(void *context)
                        "not following: %s", err.text);
                 memcpy(last, err.text, sizeof(last));
             }
-            late = n->start.running && sc_now_ms() - n->start.moved_ms > limit_ms;
+            late = sc_work_stuck(n, &n->start, limit_ms);
             if (n->start_final || is_final(rv, state.id) || (late && state.id != SC_STATE_STANDBY)) {
                 give_up(n, rv == APR_SUCCESS ? SC_EFAILED : rv, err.text);
                 break;
@@ -302,7 +302,7 @@ static void *start_thread(void *context)
             pthread_mutex_unlock(&n->lock);
         }
     }
-    if (n->start.running) {
+    if (sc_work_running(n, &n->start)) {
         sc_work_end(n, &n->start, n->stopping ? SC_EFAILED : APR_SUCCESS,
                     n->stopping ? "serve is ending" : "primary");
     }
@@ -320,7 +320,8 @@ static apr_status_t launch(sc_node *n, sc_error *err)
     int rc;
 
     sc_start_join(n);
-    n->start_ended = n->start_final = false;
+    n->start_ended = false;
+    n->start_final = false;
     rc = pthread_create(&n->start_thread, NULL, start_thread, n);
     if (rc != 0) {
         return sc_error_errno(err, rc, "thread");
