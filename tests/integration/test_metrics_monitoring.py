@@ -6,12 +6,13 @@ import subprocess
 import pytest
 
 from tools import http, metrics, paths, wait
+from tools.sidecar import Sidecar, secret_file
 
 MONITORING = paths.TOP / "kubernetes" / "monitoring"
-NAME = re.compile(r"\b(?:demo|apache|phpfpm)_[a-z0-9_]+")
+NAME = re.compile(r"\b(?:demo|apache|phpfpm|sidecar)_[a-z0-9_]+")
 LABELS = re.compile(r'(\w+)\s*(?:=~|!~|!=|=)\s*"')
 #: Added by Prometheus, by an aggregation or by Grafana.
-FOREIGN = {"job", "instance", "le"}
+FOREIGN = {"job", "instance", "namespace", "le"}
 
 
 def expressions() -> dict[str, str]:
@@ -26,8 +27,8 @@ def expressions() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def live(module_httpd, module_php_fpm):
-    """A scrape after a little of everything."""
+def live(module_tmp, module_httpd, module_php_fpm):
+    """What httpd and sidecar expose, after a little of everything."""
     f = module_php_fpm().start()
     h = module_httpd(f"""
 DemoBackend fcgi://localhost:{f.port}
@@ -42,7 +43,16 @@ DocumentRoot {f.docroot}
 """).start()
     wait.until(lambda: metrics.scrape(h).sum("demo_backend_up") == 1, 5)
     http.get(h, "/params.php")
-    return metrics.scrape(h)
+    out = metrics.scrape(h)
+    sidecar = Sidecar(module_tmp, "a", f"file://{module_tmp}/authority.json", secret_file(module_tmp), f.url)
+    sidecar.start()
+    try:
+        other = metrics.scrape(sidecar.http_port)
+    finally:
+        sidecar.stop()
+    out.samples.update(other.samples)
+    out.types.update(other.types)
+    return out
 
 
 def test_names_exist(live):
