@@ -21,7 +21,7 @@ class Relay:
     def __init__(self, tmp, upstream: str, name: str = "relay", files: int = 0, **options):
         self.binary = paths.BUILD / "tests" / "tools" / "relay_run"
         if not self.binary.exists():
-            paths.missing("relay_run (make check)")
+            paths.missing("relay_run (make)")
         self.root, self.files = Path(tmp), files
         self.log = self.root / f"{name}.log"
         self.argv = [str(self.binary), f"upstream={upstream}", *(f"{k}={v}" for k, v in options.items())]
