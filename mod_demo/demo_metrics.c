@@ -21,6 +21,11 @@ const uint64_t demo_bounds_us[DEMO_HISTOGRAM_BOUNDS] = {
     1000000, 2500000, 5000000, 10000000, 30000000, 60000000
 };
 
+const uint64_t demo_bounds_bytes[DEMO_SIZE_BOUNDS] = {
+    1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000
+};
+
+static_assert((int)DEMO_SIZE_BOUNDS <= (int)DEMO_HISTOGRAM_BOUNDS, "no room for sizes");
 static_assert((int)DEMO_PHASE_COUNT <= (int)DEMO_LABEL_VALUES_MAX, "more phases than label values");
 
 /* A thread keeps its shard; neighbours get different ones. */
@@ -41,24 +46,29 @@ static void add(_Atomic uint64_t *counter, uint64_t n)
     (void)atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
-static void observe(demo_shm_histogram *h, apr_int64_t us)
+static void observe_in(demo_shm_histogram *h, apr_int64_t observed, const uint64_t *bounds, int n)
 {
-    uint64_t value = us > 0 ? (uint64_t)us : 0;
+    uint64_t value = observed > 0 ? (uint64_t)observed : 0;
     int i = 0;
 
-    while (i < DEMO_HISTOGRAM_BOUNDS && value > demo_bounds_us[i]) {
+    while (i < n && value > bounds[i]) {
         i++;
     }
     add(&h->bucket[i], 1);
-    add(&h->sum_us, value);
+    add(&h->sum, value);
 }
 
-static int method_index(const demo_sample *sample)
+static void observe(demo_shm_histogram *h, apr_int64_t us)
 {
-    if (sample->header_only) {
+    observe_in(h, us, demo_bounds_us, DEMO_HISTOGRAM_BOUNDS);
+}
+
+static int method_index(int method, int header_only)
+{
+    if (header_only) {
         return METHOD_HEAD;
     }
-    switch (sample->method) {
+    switch (method) {
     case M_GET:     return 0;
     case M_POST:    return 2;
     case M_PUT:     return 3;
@@ -69,17 +79,22 @@ static int method_index(const demo_sample *sample)
     }
 }
 
+static void count_request(demo_shm_shard *s, enum demo_scope scope, int method, int status)
+{
+    if (status < DEMO_STATUS_MIN || status >= DEMO_STATUS_MIN + DEMO_STATUS_COUNT) {
+        status = HTTP_INTERNAL_SERVER_ERROR; /* what httpd makes of such a status */
+    }
+    add(&s->requests[scope][method][status - DEMO_STATUS_MIN], 1);
+}
+
 void demo_metrics_request(const demo_sample *sample)
 {
     if (demo_seg == NULL) {
         return;
     }
     demo_shm_shard *s = shard();
-    int status = sample->status;
-    if (status < DEMO_STATUS_MIN || status >= DEMO_STATUS_MIN + DEMO_STATUS_COUNT) {
-        status = HTTP_INTERNAL_SERVER_ERROR; /* what httpd makes of such a status */
-    }
-    add(&s->requests[method_index(sample)][status - DEMO_STATUS_MIN], 1);
+    count_request(s, DEMO_SCOPE_FCGI, method_index(sample->method, sample->header_only),
+                  sample->status);
     observe(&s->histogram[DEMO_H_DURATION], sample->total_us);
     if (sample->connect_us >= 0) {
         observe(&s->histogram[DEMO_H_CONNECT], sample->connect_us);
@@ -122,8 +137,10 @@ int demo_metrics_log(request_rec *r)
     }
     if (demo_seg != NULL) {
         demo_shm_shard *s = shard();
-        add(&s->counter[DEMO_C_ACCESSES], 1);
-        add(&s->counter[DEMO_C_SENT_BYTES], r->bytes_sent > 0 ? (uint64_t)r->bytes_sent : 0);
+        count_request(s, DEMO_SCOPE_ALL, method_index(r->method_number, r->header_only), r->status);
+        observe(&s->histogram[DEMO_H_ALL_TIME], apr_time_now() - r->request_time);
+        observe_in(&s->histogram[DEMO_H_ALL_SIZE], r->bytes_sent, demo_bounds_bytes,
+                   DEMO_SIZE_BOUNDS);
     }
     return OK;
 }
@@ -175,19 +192,19 @@ uint64_t demo_labelled_sum(enum demo_labelled_id id, unsigned value)
     return sum;
 }
 
-uint64_t demo_requests_sum(int method, int status)
+uint64_t demo_requests_sum(enum demo_scope scope, int method, int status)
 {
     uint64_t sum = 0;
 
     for (int i = 0; i < DEMO_SHARDS; i++) {
-        sum += load(&demo_seg->shards[i].requests[method][status - DEMO_STATUS_MIN]);
+        sum += load(&demo_seg->shards[i].requests[scope][method][status - DEMO_STATUS_MIN]);
     }
     return sum;
 }
 
 uint64_t demo_histogram_sum(enum demo_histogram_id id, uint64_t buckets[DEMO_HISTOGRAM_BOUNDS + 1])
 {
-    uint64_t sum_us = 0;
+    uint64_t sum = 0;
 
     for (int b = 0; b <= DEMO_HISTOGRAM_BOUNDS; b++) {
         buckets[b] = 0;
@@ -197,7 +214,7 @@ uint64_t demo_histogram_sum(enum demo_histogram_id id, uint64_t buckets[DEMO_HIS
         for (int b = 0; b <= DEMO_HISTOGRAM_BOUNDS; b++) {
             buckets[b] += load(&h->bucket[b]);
         }
-        sum_us += load(&h->sum_us);
+        sum += load(&h->sum);
     }
-    return sum_us;
+    return sum;
 }

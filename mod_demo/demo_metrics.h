@@ -43,8 +43,6 @@ extern const char *const demo_conn_names[DEMO_CONN_COUNT];
 enum demo_counter {
 #define DEMO_COUNTER(id, name, unit, help) DEMO_C_##id,
 #include "demo_metrics.def"
-    DEMO_C_ACCESSES,   /* requests of all handlers: apache_accesses_total */
-    DEMO_C_SENT_BYTES, /* of their answers: apache_sent_kilobytes_total */
     DEMO_C_COUNT
 };
 

@@ -22,7 +22,7 @@
 
 /* --- the families of demo_metrics.def ------------------------------------------------- */
 
-static void write_histogram(prom_writer *w, enum demo_histogram_id id)
+void demo_write_histogram(prom_writer *w, enum demo_histogram_id id)
 {
     uint64_t buckets[DEMO_HISTOGRAM_BOUNDS + 1];
     double bounds[DEMO_HISTOGRAM_BOUNDS];
@@ -61,20 +61,25 @@ static void demo_write_start(prom_writer *w)
     prom_double(w, NULL, 0, (double)demo_seg->start_wall / 1e6);
 }
 
-static void demo_write_requests(prom_writer *w)
+void demo_write_codes(prom_writer *w, enum demo_scope scope, const char *code_label)
 {
     for (int m = 0; m < DEMO_METHOD_COUNT; m++) {
         for (int code = DEMO_STATUS_MIN; code < DEMO_STATUS_MIN + DEMO_STATUS_COUNT; code++) {
-            uint64_t n = demo_requests_sum(m, code);
+            uint64_t n = demo_requests_sum(scope, m, code);
             char text[8];
             if (n == 0) {
                 continue;
             }
             (void)apr_snprintf(text, sizeof(text), "%d", code);
-            prom_label l[] = { { "code", text }, { "method", demo_method_names[m] } };
+            prom_label l[] = { { code_label, text }, { "method", demo_method_names[m] } };
             prom_u64(w, l, 2, n);
         }
     }
+}
+
+static void demo_write_requests(prom_writer *w)
+{
+    demo_write_codes(w, DEMO_SCOPE_FCGI, "code");
 }
 
 static void demo_write_in_flight(prom_writer *w)
@@ -241,7 +246,7 @@ static void write_own(prom_writer *w)
     write_labelled(w, DEMO_L_##id, label, names, sizeof(names) / sizeof((names)[0]));
 #define DEMO_HISTOGRAM(id, name, unit, help)                             \
     BEGIN(id, name, PROM_HISTOGRAM, unit, help);                         \
-    write_histogram(w, DEMO_H_##id);
+    demo_write_histogram(w, DEMO_H_##id);
 #define DEMO_WRITTEN(id, name, type, unit, help)                         \
     BEGIN(id, name, type, unit, help);                                   \
     demo_write_##id(w);

@@ -157,14 +157,45 @@ static void write_traffic(prom_writer *w, const totals *t)
         "Kilobytes of answers' bodies sent." };
     static const prom_family cpuload = { "apache_cpuload", PROM_GAUGE, NULL,
         "CPU time of all processes since the start, in percent of one CPU." };
+    uint64_t buckets[DEMO_HISTOGRAM_BOUNDS + 1];
     double up = (double)(apr_time_now() - demo_seg->start_wall) / 1e6;
     double cpu = (double)t->cpu_ticks / (double)sysconf(_SC_CLK_TCK);
 
     one(w, &uptime, up > 0 ? (double)(uint64_t)up : 0);
-    one(w, &accesses, (double)demo_counter_sum(DEMO_C_ACCESSES));
+    uint64_t bytes = demo_histogram_sum(DEMO_H_ALL_SIZE, buckets), n = 0;
+    for (int i = 0; i <= DEMO_SIZE_BOUNDS; i++) {
+        n += buckets[i];
+    }
+    prom_begin(w, &accesses);
+    prom_u64(w, NULL, 0, n);
     prom_begin(w, &sent);
-    prom_u64(w, NULL, 0, demo_counter_sum(DEMO_C_SENT_BYTES) / 1024);
+    prom_u64(w, NULL, 0, bytes / 1024);
     one(w, &cpuload, up > 0 ? cpu / up * 100 : 0);
+}
+
+/* What mod_prometheus_status tells of all requests, with its names. */
+static void write_requests(prom_writer *w)
+{
+    static const prom_family requests = { "apache_requests", PROM_COUNTER, NULL,
+        "Requests of all handlers by status and method." };
+    static const prom_family took = { "apache_response_time_seconds", PROM_HISTOGRAM, "seconds",
+        "Time of the requests of all handlers." };
+    static const prom_family size = { "apache_response_size_bytes", PROM_HISTOGRAM, "bytes",
+        "Bodies sent by all handlers." };
+    uint64_t buckets[DEMO_HISTOGRAM_BOUNDS + 1];
+    double bounds[DEMO_SIZE_BOUNDS];
+
+    prom_begin(w, &requests);
+    demo_write_codes(w, DEMO_SCOPE_ALL, "status");
+    prom_begin(w, &took);
+    demo_write_histogram(w, DEMO_H_ALL_TIME);
+    uint64_t bytes = demo_histogram_sum(DEMO_H_ALL_SIZE, buckets);
+    for (int i = 0; i < DEMO_SIZE_BOUNDS; i++) {
+        bounds[i] = (double)demo_bounds_bytes[i];
+    }
+    prom_histogram h = { bounds, DEMO_SIZE_BOUNDS, buckets, (double)bytes };
+    prom_begin(w, &size);
+    prom_histogram_write(w, NULL, 0, &h);
 }
 
 void demo_scoreboard_write(prom_writer *w)
@@ -182,6 +213,7 @@ void demo_scoreboard_write(prom_writer *w)
     add_all(&t);
     write_identity(w);
     write_traffic(w, &t);
+    write_requests(w);
     prom_begin(w, &workers);
     by_label(w, "state", "busy", t.busy);
     by_label(w, "state", "idle", t.idle);

@@ -1,6 +1,7 @@
 /*
- * demo_scoreboard.h -- httpd's scoreboard as apache_* metrics, with
- * apache_exporter's names so that its dashboards work.
+ * demo_scoreboard.h -- httpd's scoreboard and all its requests as apache_*
+ * metrics, with the names of apache_exporter and mod_prometheus_status so that
+ * their dashboards work.
  */
 #ifndef DEMO_SCOREBOARD_H
 #define DEMO_SCOREBOARD_H

@@ -37,6 +37,7 @@ static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2,
 /* --- counters ----------------------------------------------------------------- */
 
 #define DEMO_HISTOGRAM_BOUNDS 16 /* demo_bounds_us in demo_metrics.c */
+#define DEMO_SIZE_BOUNDS      7  /* demo_bounds_bytes there; the rest of the buckets is not used */
 #define DEMO_LABEL_VALUES_MAX 12 /* most names a DEMO_LABELLED row has */
 #define DEMO_STATUS_MIN       100
 #define DEMO_STATUS_COUNT     500 /* 100..599 */
@@ -45,8 +46,13 @@ static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2,
 enum demo_histogram_id {
 #define DEMO_HISTOGRAM(id, name, unit, help) DEMO_H_##id,
 #include "mod_demo/demo_metrics.def"
+    DEMO_H_ALL_TIME, /* requests of all handlers: apache_response_time_seconds */
+    DEMO_H_ALL_SIZE, /* in bytes, bounds demo_bounds_bytes: apache_response_size_bytes */
     DEMO_H_COUNT
 };
+
+/* Whose requests. */
+enum demo_scope { DEMO_SCOPE_FCGI, DEMO_SCOPE_ALL, DEMO_SCOPE_COUNT };
 
 enum demo_labelled_id {
 #define DEMO_LABELLED(id, name, unit, label, names, help) DEMO_L_##id,
@@ -56,14 +62,14 @@ enum demo_labelled_id {
 
 typedef struct {
     _Atomic uint64_t bucket[DEMO_HISTOGRAM_BOUNDS + 1]; /* not cumulative */
-    _Atomic uint64_t sum_us;
+    _Atomic uint64_t sum; /* microseconds, or bytes */
 } demo_shm_histogram;
 
 typedef struct {
     _Alignas(DEMO_CACHE_LINE) _Atomic uint64_t counter[DEMO_C_COUNT];
     _Atomic uint64_t   labelled[DEMO_L_COUNT][DEMO_LABEL_VALUES_MAX];
     demo_shm_histogram histogram[DEMO_H_COUNT];
-    _Atomic uint64_t   requests[DEMO_METHOD_COUNT][DEMO_STATUS_COUNT];
+    _Atomic uint64_t   requests[DEMO_SCOPE_COUNT][DEMO_METHOD_COUNT][DEMO_STATUS_COUNT];
 } demo_shm_shard;
 
 /* --- backends and addresses ---------------------------------------------------- */

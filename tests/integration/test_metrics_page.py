@@ -179,7 +179,7 @@ def test_scoreboard(httpd, php_fpm, mpm):
     f = php_fpm().start()
     h = httpd(config(f), mpm=mpm).start()
     for _ in range(5):
-        http.get(h, "/index.html")
+        assert http.get(h, "/index.html").status == 200
 
     def counted():
         m = metrics.scrape(h)
@@ -191,6 +191,13 @@ def test_scoreboard(httpd, php_fpm, mpm):
     assert m.get("apache_scoreboard", state="reply") >= 1
     assert m.get("apache_processes", state="all") == len(h.pids())
     assert m.get("apache_workers", state="idle") == m.get("apache_scoreboard", state="idle")
+    assert m.get("apache_requests_total", method="GET", status="200") >= 5
+
+    def consistent():               # unless a scrape before was logged just then
+        m = metrics.scrape(h)
+        return {m.get("apache_accesses_total"), m.get("apache_response_time_seconds_count"),
+                m.get("apache_response_size_bytes_count"), m.sum("apache_requests_total")}
+    wait.until(lambda: len(consistent()) == 1, 5)
     states = {x["state"] for x in m.labels("apache_scoreboard")}
     assert states == set("idle startup read reply keepalive dns closing logging graceful_stop idle_cleanup open_slot".split())
 

@@ -297,7 +297,7 @@ static void test_restart_keeps_counters_and_slots(void **state)
     assert_int_equal(demo_shm_open(s), APR_SUCCESS);
     assert_int_equal(demo_balance_publish(s), APR_SUCCESS);
     assert_ptr_equal(demo_seg, seg);
-    assert_int_equal(demo_requests_sum(0, 204), 1);
+    assert_int_equal(demo_requests_sum(DEMO_SCOPE_FCGI, 0, 204), 1);
     uint16_t slots[DEMO_PER_BACKEND_MAX];
     assert_int_equal(demo_backend_slots(cluster->backends[1], slots), 1);
     assert_int_equal(slots[0], slot);

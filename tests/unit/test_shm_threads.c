@@ -138,7 +138,7 @@ static void test_threads(void **state)
     assert_int_equal(pthread_join(leader, NULL), 0);
     assert_int_equal(pthread_join(text, NULL), 0);
     assert_int_equal(atomic_load(&torn), 0);
-    counted = demo_requests_sum(0, 200);
+    counted = demo_requests_sum(DEMO_SCOPE_FCGI, 0, 200);
     assert_true(counted > THREADS * ROUNDS / 2);
     assert_int_equal(demo_counter_sum(DEMO_C_RESPONSE_BYTES), counted * 3);
     assert_int_equal(demo_histogram_sum(DEMO_H_DURATION, buckets), counted * 700);
