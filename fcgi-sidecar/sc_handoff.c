@@ -99,6 +99,9 @@ static apr_status_t ask_promise(struct attempt *a, sc_error *err)
     }
     json_decref(body);
     json_decref(answer);
+    if (rv == SC_EREFUSED) {
+        sc_ship_refused(n, a->successor.uid);
+    }
     return rv;
 }
 
@@ -382,6 +385,26 @@ static apr_status_t run(sc_node *n, sc_error *err)
     }
 }
 
+/* A standby that has given its promise, and goes: when the GRANT comes it is
+ * primary for a moment, and has to hand over in its turn. */
+static apr_status_t hand_on(sc_node *n, sc_error *err)
+{
+    int64_t end_ms = sc_now_ms() + n->options->handoff_timeout / 1000;
+    bool granted;
+
+    sc_work_phase(n, &n->handoff, "waiting for the GRANT of a promise", 0);
+    pthread_mutex_lock(&n->lock);
+    while (n->state.id == SC_STATE_STANDBY && n->state.prepared && !n->stopping
+           && sc_now_ms() < end_ms) {
+        sc_node_wait(n, 100);
+    }
+    granted = n->state.id == SC_STATE_PRIMARY;
+    pthread_mutex_unlock(&n->lock);
+    return granted ? run(n, err)
+                   : sc_error_set(err, SC_EREFUSED, "this instance did not become PRIMARY: "
+                                  "nothing to hand over");
+}
+
 static void *handoff_thread(void *context)
 {
     sc_node *n = context;
@@ -390,7 +413,8 @@ static void *handoff_thread(void *context)
     apr_status_t rv;
 
     sc_node_state(n, &state);
-    rv = state.id == SC_STATE_FENCED ? finish(n, 0, &err) : run(n, &err);
+    rv = state.id == SC_STATE_FENCED ? finish(n, 0, &err)
+       : state.id == SC_STATE_STANDBY ? hand_on(n, &err) : run(n, &err);
     if (rv != APR_SUCCESS) {
         sc_fail("SC0438", "pre-stop: %s", err.text);
     }
@@ -419,18 +443,31 @@ void sc_handoff_join(sc_node *n)
     }
 }
 
+/* From here on a standby gives no promise.  True: one is out already. */
+static bool leave(sc_node *n, sc_state *state)
+{
+    bool promised;
+
+    pthread_mutex_lock(&n->lock);
+    n->leaving = true;
+    *state = n->state;
+    promised = state->id == SC_STATE_STANDBY && state->prepared;
+    pthread_mutex_unlock(&n->lock);
+    return promised;
+}
+
 void sc_handoff_hook(sc_node *n, sc_control_request *request)
 {
     sc_error err = { 0, "" };
     sc_state state;
+    bool promised = leave(n, &state);
 
-    sc_node_state(n, &state);
-    if ((state.id == SC_STATE_PRIMARY || state.id == SC_STATE_FENCED)
+    if ((state.id == SC_STATE_PRIMARY || state.id == SC_STATE_FENCED || promised)
         && sc_work_begin(n, &n->handoff, "begin") && launch(n, &err) != APR_SUCCESS) {
         sc_work_end(n, &n->handoff, SC_EFAILED, err.text);
     }
     if (state.id == SC_STATE_EMPTY || state.id == SC_STATE_SYNCING
-        || state.id == SC_STATE_STANDBY) {
+        || (state.id == SC_STATE_STANDBY && !promised)) {
         sc_error_set(&err, SC_EREFUSED, "this instance is %s, not PRIMARY: nothing to hand over",
                      sc_state_name(state.id));
         sc_control_fail(request, &err);

@@ -42,6 +42,14 @@ static apr_status_t check_primary(const sc_node *n, const sc_message *m, sc_erro
     return APR_SUCCESS;
 }
 
+/* Lock held.  A standby whose pod is going as well would take the database with
+ * it: the primary has to choose another one. */
+static apr_status_t check_staying(const sc_node *n, sc_error *err)
+{
+    return n->leaving ? sc_error_set(err, SC_EREFUSED, "%s is leaving", n->state.uid)
+                      : APR_SUCCESS;
+}
+
 static apr_status_t promise(sc_node *n, const sc_message *m, const sc_position *position,
                             uint64_t digest, sc_error *err)
 {
@@ -49,6 +57,9 @@ static apr_status_t promise(sc_node *n, const sc_message *m, const sc_position *
 
     pthread_mutex_lock(&n->lock);
     rv = check_primary(n, m, err);
+    if (rv == APR_SUCCESS) {
+        rv = check_staying(n, err);
+    }
     if (rv == APR_SUCCESS && !sc_position_equal(&n->image_position, position)) {
         rv = sc_error_set(err, SC_EAGAIN, "the standby has moved on");
     }
@@ -82,6 +93,9 @@ void sc_promote_prepare(sc_node *n, sc_control_request *request)
     }
     pthread_mutex_lock(&n->lock);
     rv = check_primary(n, m, &err);
+    if (rv == APR_SUCCESS) {
+        rv = check_staying(n, &err);
+    }
     pthread_mutex_unlock(&n->lock);
     if (rv == APR_SUCCESS) {
         rv = sc_sync_reach(n, &position, REACH_MS, &digest, &err);

@@ -129,6 +129,18 @@ bool sc_ship_candidate(sc_node *n, sc_member *candidate, uint64_t *lag_bytes)
     return best != NULL;
 }
 
+void sc_ship_refused(sc_node *n, const char *uid)
+{
+    struct sc_follower *f;
+
+    pthread_mutex_lock(&n->lock);
+    f = find_follower(n, uid);
+    if (f != NULL) {
+        f->standby = false;
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
 void sc_ship_ready(sc_node *n, sc_control_request *request)
 {
     const sc_message *m = sc_control_message(request);

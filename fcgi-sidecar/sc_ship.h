@@ -33,6 +33,10 @@ void sc_ship_follow(sc_node *n, sc_control_request *request);
 /* Handler of /v1/ready: the follower has become a standby. */
 void sc_ship_ready(sc_node *n, sc_control_request *request);
 
+/* The follower of that uid has refused to succeed: it is no candidate until it
+ * says again that it is a standby.  Lock not held. */
+void sc_ship_refused(sc_node *n, const char *uid);
+
 /* The follower that is a standby and lacks least; false when there is none.
  * Lock not held. */
 bool sc_ship_candidate(sc_node *n, sc_member *candidate, uint64_t *lag_bytes);

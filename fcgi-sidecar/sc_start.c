@@ -366,6 +366,9 @@ void sc_start_hook(sc_node *n, sc_control_request *request)
     sc_state state;
     apr_status_t rv = APR_SUCCESS;
 
+    pthread_mutex_lock(&n->lock);
+    n->leaving = false; /* another life of the same serve */
+    pthread_mutex_unlock(&n->lock);
     sc_node_state(n, &state);
     if ((state.id == SC_STATE_EMPTY || state.id == SC_STATE_SYNCING
          || state.id == SC_STATE_FORWARDING) && sc_work_begin(n, &n->start, "asking the authority")) {

@@ -189,6 +189,41 @@ def test_three_instances(make):
     assert other.sidecar.status()["epoch"] == 3
 
 
+@pytest.mark.parametrize("leaving", [0, 1])
+def test_a_standby_that_leaves_is_no_successor(make, leaving):
+    """Three are scaled down to one: the primary must not choose the standby whose pod goes too."""
+    a, *standbys = make("a").start(), make("b").start(), make("c").start()
+    gone, stays = standbys[leaving], standbys[1 - leaving]
+    with handover.Writers(a.php.docroot, relays(a, gone, stays), n=4) as w:
+        w.wait(20)
+        assert gone.sidecar.pre_stop(check=False).returncode == 3
+        a.sidecar.pre_stop()
+        assert stays.state == "PRIMARY"
+        w.relays = relays(stays)
+        a.stop()
+        gone.stop()
+        w.wait(20)
+    holds(w, stays, failed=len([f for f in w.failed if "refused" in f[1] or "reset" in f[1].lower()]))
+
+
+def test_primary_and_a_standby_leave_at_once(make):
+    """Whatever the order in which the two hooks arrive, the one that stays has all of it."""
+    a, b, c = make("a").start(), make("b").start(), make("c").start()
+    with handover.Writers(a.php.docroot, relays(a, b, c), n=4) as w:
+        w.wait(20)
+        hooks = [threading.Thread(target=i.sidecar.pre_stop, kwargs={"check": False}) for i in (a, c)]
+        for t in hooks:
+            t.start()
+        for t in hooks:
+            t.join(60)
+        wait.until(lambda: b.state == "PRIMARY", 15, "the one that stays to be primary")
+        w.relays = relays(b)
+        a.stop()
+        c.stop()
+        w.wait(20)
+    holds(w, b, failed=len([f for f in w.failed if "refused" in f[1] or "reset" in f[1].lower()]))
+
+
 def test_term_of_the_old_one_is_not_seen(make):
     """serve gets TERM right after the hook, while clients still come."""
     a, b = make("a").start(), make("b").start()
