@@ -44,12 +44,14 @@ fcgi_sidecar_libsidecar_la_SOURCES = \
 	%D%/sc_log.c %D%/sc_log.h \
 	%D%/sc_message.c %D%/sc_message.h \
 	%D%/sc_metrics.c %D%/sc_metrics.def %D%/sc_metrics.h \
+	%D%/sc_nice.c %D%/sc_nice.h \
 	%D%/sc_node.c %D%/sc_node.h \
 	%D%/sc_nonce.c %D%/sc_nonce.h \
 	%D%/sc_options.c %D%/sc_options.def %D%/sc_options.h \
 	%D%/sc_owner.c %D%/sc_owner.h \
 	%D%/sc_pages.c %D%/sc_pages.h \
 	%D%/sc_peer.c %D%/sc_peer.h \
+	%D%/sc_probe.c %D%/sc_probe.h \
 	%D%/sc_progress.c %D%/sc_progress.h \
 	%D%/sc_promote.c %D%/sc_promote.h \
 	%D%/sc_record.c %D%/sc_record.h \

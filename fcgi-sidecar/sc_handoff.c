@@ -19,6 +19,7 @@
 #define GRANT_RETRY_MS  100
 #define SAVE_TRIES      50
 #define ATTEMPT_PAUSE_MS 500
+#define UPSTREAM_WAIT_MS 5000 /* for php-fpm behind the standby */
 
 /* What requests wait for, one after the other. */
 enum pause_part { PART_IN_FLIGHT, PART_LOCK, PART_FRAMES, PART_PROMISE, PART_CHECKPOINT, PART_COMMIT,
@@ -338,16 +339,41 @@ static apr_status_t try_once(struct attempt *a, sc_error *err)
     return rv;
 }
 
+/* Does php-fpm answer behind that standby? */
+static bool can_serve(sc_node *n, const sc_member *m)
+{
+    sc_peer_call call;
+    sc_state state;
+    json_t *who = NULL;
+    bool up;
+
+    sc_node_state(n, &state);
+    call = call_to(n, &state, m, "/v1/who");
+    up = sc_peer_request(&call, NULL, &who, NULL) == APR_SUCCESS
+        && json_is_true(json_object_get(who, "upstream"));
+    json_decref(who);
+    return up;
+}
+
 /* Waits for a standby that is nearly level; false when the time is over. */
 static bool wait_candidate(sc_node *n, struct attempt *a, int64_t end_ms)
 {
+    int64_t begin_ms = sc_now_ms();
     uint64_t lag = 0;
     bool stopping = false;
 
     sc_work_phase(n, &n->handoff, "waiting for a standby", 0);
     while (!stopping && sc_now_ms() < end_ms) {
         if (sc_ship_candidate(n, &a->successor, &lag) && lag < LAG_LEVEL_BYTES) {
-            return true;
+            if (can_serve(n, &a->successor)) {
+                return true;
+            }
+            if (sc_now_ms() - begin_ms > UPSTREAM_WAIT_MS) {
+                /* This pod is leaving: a database without php-fpm is better than none. */
+                sc_warn("SC0440", "php-fpm does not answer behind %s; handing over all the same",
+                        a->successor.uid);
+                return true;
+            }
         }
         pthread_mutex_lock(&n->lock);
         sc_node_wait(n, 100);

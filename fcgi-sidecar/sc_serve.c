@@ -20,12 +20,14 @@
 #include "fcgi-sidecar/sc_http.h"
 #include "fcgi-sidecar/sc_log.h"
 #include "fcgi-sidecar/sc_node.h"
+#include "fcgi-sidecar/sc_probe.h"
 #include "fcgi-sidecar/sc_promote.h"
 #include "fcgi-sidecar/sc_ship.h"
 #include "fcgi-sidecar/sc_start.h"
 #include "fcgi-sidecar/sc_status.h"
 
 #define TICK_MS         100
+#define PROBE_MS        200
 #define RELAY_HOLD_TIME apr_time_from_sec(60) /* a backstop; the protocol's limit is --hold-timeout */
 
 struct serve {
@@ -42,9 +44,11 @@ static void handle_who(void *context, sc_control_request *request)
     sc_state s;
 
     sc_node_state(n, &s);
-    sc_control_answer(request, json_pack("{s:s, s:s, s:I, s:o}", "state", sc_state_name(s.id),
-                                         "lineage", s.lineage, "epoch", (json_int_t)s.epoch,
-                                         "self", sc_member_to_json(&n->self)));
+    sc_control_answer(request,
+        json_pack("{s:s, s:s, s:I, s:o, s:b}", "state", sc_state_name(s.id),
+                  "lineage", s.lineage, "epoch", (json_int_t)s.epoch,
+                  "self", sc_member_to_json(&n->self),
+                  "upstream", sc_probe_accepts(n->options->upstream, PROBE_MS) ? 1 : 0));
 }
 
 /* Only the hooks of this instance may give it orders. */

@@ -8,6 +8,7 @@
 
 #include "fcgi-sidecar/sc_file.h"
 #include "fcgi-sidecar/sc_log.h"
+#include "fcgi-sidecar/sc_nice.h"
 #include "fcgi-sidecar/sc_pages.h"
 
 #define POLL_BUSY_MS  2    /* between two looks at the log */
@@ -252,8 +253,9 @@ static apr_status_t send_pages(struct stream *s, uint32_t first, uint32_t count)
     return rv;
 }
 
-static apr_status_t send_base(struct stream *s)
+static apr_status_t send_base(void *context)
 {
+    struct stream *s = context;
     size_t page_size = s->wal.page_size;
     uint32_t step = (uint32_t)(SC_SHIP_CHUNK / page_size), at, total;
     struct stat st;
@@ -458,7 +460,7 @@ void sc_ship_follow(sc_node *n, sc_control_request *request)
     rv = sc_control_stream(request, &s.out);
     if (rv == APR_SUCCESS) {
         sc_info("SC0401", "%s (%s) follows", s.follower.member.uid, s.follower.member.control);
-        rv = send_base(&s);
+        rv = sc_nice_run(send_base, &s);
     }
     if (rv == APR_SUCCESS) {
         rv = follow_log(&s, &err);

@@ -12,6 +12,7 @@
 #include "fcgi-sidecar/sc_fault.h"
 #include "fcgi-sidecar/sc_file.h"
 #include "fcgi-sidecar/sc_log.h"
+#include "fcgi-sidecar/sc_nice.h"
 #include "fcgi-sidecar/sc_owner.h"
 #include "fcgi-sidecar/sc_pages.h"
 #include "fcgi-sidecar/sc_ship.h"
@@ -23,6 +24,8 @@
 struct image {
     sc_node *node;
     const sc_member *primary;
+    sc_peer *peer;
+    sc_error *err;
     char incoming[PATH_MAX];
     int fd;
     size_t page_size;
@@ -506,10 +509,20 @@ static void close_stream(struct image *im, sc_peer *peer)
     sc_pages_free(&im->pages);
 }
 
+static apr_status_t take_base(void *context)
+{
+    struct image *im = context;
+    apr_status_t rv = APR_SUCCESS;
+
+    while (rv == APR_SUCCESS && !im->base_complete) {
+        rv = take_message(im, im->peer, im->err);
+    }
+    return rv;
+}
+
 apr_status_t sc_sync_follow(sc_node *n, const sc_member *primary, sc_error *err)
 {
-    struct image im = { .node = n, .primary = primary, .fd = -1 };
-    sc_peer *peer = NULL;
+    struct image im = { .node = n, .primary = primary, .fd = -1, .err = err };
     apr_status_t rv;
 
     if ((size_t)snprintf(im.incoming, sizeof(im.incoming), "%s/incoming.sqlite",
@@ -517,12 +530,15 @@ apr_status_t sc_sync_follow(sc_node *n, const sc_member *primary, sc_error *err)
         return sc_error_errno(err, ENAMETOOLONG, "--state-dir");
     }
     SC_STEP("follow");
-    rv = open_stream(n, primary, &peer, err);
+    rv = open_stream(n, primary, &im.peer, err);
+    if (rv == APR_SUCCESS) {
+        rv = sc_nice_run(take_base, &im);
+    }
     while (rv == APR_SUCCESS) {
-        rv = take_message(&im, peer, err);
+        rv = take_message(&im, im.peer, err);
         sync_now_and_then(&im);
     }
-    close_stream(&im, peer);
+    close_stream(&im, im.peer);
     return rv;
 }
 

@@ -304,3 +304,17 @@ def test_lease_authority_forbidden(sidecar, seed, lease):
         r = a.post_start(check=False)
         assert r.returncode == 1 and "HTTP 401" in r.stderr and "get and update" in r.stderr
         assert not a.database.exists(), "no bootstrap when the authority can not be asked"
+
+
+def test_the_authoritys_address_is_stale(pair):
+    """--peer finds the primary when its address in the record does not answer."""
+    a, b = pair
+    f = a.options["authority"].removeprefix("file://")
+    record = json.loads(open(f).read())
+    record["primary"]["control"] = "127.0.0.1:1"
+    open(f, "w").write(json.dumps(record))
+    b.stop()
+    b.options["peer"] = f"127.0.0.1:{a.control_port}"
+    b.start()
+    b.post_start()
+    assert b.status()["state"] == "STANDBY"
