@@ -45,6 +45,17 @@ struct sc_control_request {
     sc_frame_writer writer;
 };
 
+/* Longest wait for the peer to send or to take bytes. */
+static void limit_io(int fd, int seconds)
+{
+    struct timeval tv = { seconds, 0 };
+    unsigned ms = (unsigned)seconds * 1000;
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+}
+
 /* --- answers ---------------------------------------------------------------- */
 
 static void send_header(sc_control_request *r, unsigned status, const char *type,
@@ -114,6 +125,7 @@ apr_status_t sc_control_stream(sc_control_request *r, sc_frame_writer **writer)
     if (rv != APR_SUCCESS) {
         return rv;
     }
+    limit_io(r->fcgx->ipcFd, SC_CONTROL_STREAM_TIMEOUT_S);
     send_header(r, 200, "application/x-sidecar-stream", "", 0);
     if (FCGX_FFlush(r->fcgx->out) != 0) {
         return ECONNRESET;
@@ -324,14 +336,10 @@ static void *worker(void *context)
 
 static void limit_waits(int fd)
 {
-    struct timeval tv = { SC_CONTROL_IO_TIMEOUT_S, 0 };
-    unsigned user_timeout = SC_CONTROL_IO_TIMEOUT_S * 1000;
     int one = 1;
 
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
+    limit_io(fd, SC_CONTROL_IO_TIMEOUT_S);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
-    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout, sizeof(user_timeout));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 }
 

@@ -16,6 +16,7 @@
 
 #define SC_CONTROL_WORKERS      16
 #define SC_CONTROL_IO_TIMEOUT_S 10
+#define SC_CONTROL_STREAM_TIMEOUT_S 120 /* a standby takes nothing while it checks its base */
 
 typedef struct sc_control sc_control;
 typedef struct sc_control_request sc_control_request;

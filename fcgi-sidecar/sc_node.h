@@ -70,6 +70,7 @@ typedef struct sc_node {
     bool image_known;         /* --database is of this lineage: it may be replaced */
     bool image_dirty;         /* written since the last sync */
     bool image_torn;          /* its last frames are half a transaction */
+    bool image_unsure;        /* left by a process that died: not known to be whole */
     bool image_frozen;        /* promoted: the stream may not write any more */
     int64_t caught_up_ms;     /* monotonic; last time nothing was missing */
     uint64_t lag_bytes;       /* told by the primary */

@@ -174,6 +174,19 @@ static apr_status_t become_primary(sc_node *n, uint64_t epoch, const char *why, 
     return rv;
 }
 
+/* The record as it has to be now, and as it is to be. */
+static void record_pair(sc_node *n, const sc_state *state, sc_authority_record *old,
+                        sc_authority_record *new_record)
+{
+    memset(old, 0, sizeof(*old));
+    snprintf(old->lineage, sizeof(old->lineage), "%s", state->lineage);
+    old->epoch = state->epoch;
+    old->primary = state->primary;
+    *new_record = *old;
+    new_record->epoch++;
+    new_record->primary = n->self;
+}
+
 /* Lock held.  APR_SUCCESS: take over; APR_INCOMPLETE: it is ours already. */
 static apr_status_t check_grant(const sc_node *n, const sc_message *m, const json_t *body,
                                 sc_error *err)
@@ -207,7 +220,7 @@ static apr_status_t check_grant(const sc_node *n, const sc_message *m, const jso
 void sc_promote_grant(sc_node *n, sc_control_request *request)
 {
     const sc_message *m = sc_control_message(request);
-    sc_authority_record old = { .lineage = "" }, new_record = { .lineage = "" };
+    sc_authority_record old, new_record = { .lineage = "" };
     sc_error err = { 0, "" };
     apr_status_t rv;
 
@@ -215,12 +228,7 @@ void sc_promote_grant(sc_node *n, sc_control_request *request)
     pthread_mutex_lock(&n->lock);
     rv = check_grant(n, m, sc_control_body(request), &err);
     if (rv == APR_SUCCESS) {
-        snprintf(old.lineage, sizeof(old.lineage), "%s", n->state.lineage);
-        old.epoch = n->state.epoch;
-        old.primary = n->state.primary;
-        new_record = old;
-        new_record.epoch++;
-        new_record.primary = n->self;
+        record_pair(n, &n->state, &old, &new_record);
         n->image_frozen = true;
     }
     pthread_mutex_unlock(&n->lock);
@@ -277,39 +285,51 @@ static apr_status_t primary_silent(sc_node *n, const sc_state *state, sc_error *
     return APR_SUCCESS;
 }
 
+/* May this image become the database without the primary's consent? */
+static apr_status_t image_usable(sc_node *n, const sc_state *state, sc_error *err)
+{
+    bool torn, unsure;
+
+    pthread_mutex_lock(&n->lock);
+    torn = n->image_torn;
+    unsure = n->image_unsure;
+    pthread_mutex_unlock(&n->lock);
+    if (state->id != SC_STATE_STANDBY || torn) {
+        return sc_error_set(err, SC_EREFUSED, "this instance is %s%s", sc_state_name(state->id),
+                            torn ? " with half a transaction" : "; only a STANDBY can take over");
+    }
+    if (unsure) {
+        sc_warn("SC0423", "the process died while it followed; the last transaction may be half "
+                "there, checking");
+        return sc_db_check_file(n->options->database, err);
+    }
+    return APR_SUCCESS;
+}
+
 void sc_promote_hook(sc_node *n, sc_control_request *request)
 {
-    sc_authority_record old = { .lineage = "" }, new_record;
+    sc_authority_record old, new_record;
     sc_error err = { 0, "" };
     sc_state state;
-    apr_status_t rv = APR_SUCCESS;
+    apr_status_t rv;
 
     sc_node_state(n, &state);
     if (state.id == SC_STATE_PRIMARY) {
         sc_control_answer(request, NULL);
         return;
     }
-    if (state.id != SC_STATE_STANDBY || n->image_torn) {
-        rv = sc_error_set(&err, SC_EREFUSED, "this instance is %s%s", sc_state_name(state.id),
-                          n->image_torn ? " with half a transaction" : "; only a STANDBY can "
-                          "take over");
-    }
+    rv = image_usable(n, &state, &err);
     if (rv == APR_SUCCESS) {
         rv = primary_silent(n, &state, &err);
     }
     if (rv == APR_SUCCESS) {
-        snprintf(old.lineage, sizeof(old.lineage), "%s", state.lineage);
-        old.epoch = state.epoch;
-        old.primary = state.primary;
-        new_record = old;
-        new_record.epoch++;
-        new_record.primary = n->self;
+        record_pair(n, &state, &old, &new_record);
         release_image(n);
         rv = swap_authority(n, &old, &new_record, &err);
     }
     if (rv == APR_SUCCESS) {
-        sc_warn("SC0422", "the operator declared %s gone; what it committed after frame %u is lost",
-                state.primary.uid, n->image_position.frame);
+        sc_warn("SC0422", "the operator declared %s gone; what it committed and did not send is "
+                "lost", state.primary.uid);
         rv = become_primary(n, new_record.epoch, "operator", &err);
     }
     answer(request, rv, &err, NULL);

@@ -18,6 +18,7 @@
 #include "fcgi-sidecar/sc_ship.h"
 
 #define WRITEBACK_STEP (8u * 1024u * 1024u) /* bytes between two hints to write back */
+#define STREAM_PATIENCE 3                   /* times --peer-timeout: the primary's disk may be busy */
 #define SYNC_EVERY_MS  200                  /* longest time that frames stay unsynced */
 
 /* What one stream works with. */
@@ -350,7 +351,7 @@ static apr_status_t become_standby(struct image *im, sc_error *err)
     }
     pthread_mutex_lock(&n->lock);
     n->image_fd = im->fd;
-    n->image_dirty = false;
+    n->image_dirty = n->image_torn = n->image_unsure = false;
     n->caught_up_ms = sc_now_ms();
     rv = sc_state_move(&n->state, SC_STATE_STANDBY, "base and log are durable and checked", err);
     pthread_cond_broadcast(&n->changed);
@@ -473,6 +474,7 @@ static apr_status_t open_stream(sc_node *n, const sc_member *primary, sc_peer **
 
     sc_node_state(n, &state);
     sc_node_call(n, &call, &state, primary->control, "/v1/follow", primary->uid);
+    call.timeout_ms *= STREAM_PATIENCE;
     rv = sc_peer_open(peer, &call, body, err);
     json_decref(body);
     if (rv == APR_SUCCESS) {
