@@ -20,12 +20,9 @@ BINARY_FOLDERS = ("tests/fuzz/seeds/",)
 
 
 def machine_paths(guard: Guard) -> re.Pattern:
-    """Homes in general, and where this very checkout lies."""
-    own = [str(guard.root)]
-    for folder in (str(guard.root.parent), os.environ.get("HOME", "")):
-        if folder.count("/") >= 2:
-            own.append(folder)
-    return re.compile(r"/home/[a-z]|/Users/[A-Za-z]|" + "|".join(re.escape(p) + r"(?![\w-])" for p in own))
+    """Homes in general, and where this very checkout lies; a folder right below / is a word like others (/src)."""
+    own = [f for f in (str(guard.root), str(guard.root.parent), os.environ.get("HOME", "")) if f.count("/") >= 2]
+    return re.compile("|".join(["/home/[a-z]", "/Users/[A-Za-z]", *(re.escape(p) + r"(?![\w-])" for p in own)]))
 
 
 def check_line(guard: Guard, path: str, number: int, line: str, paths: re.Pattern) -> None:
