@@ -203,10 +203,12 @@ static bool may_retry(demo_exchange *x, bool stale, unsigned tried)
     return !(f->elsewhere_only || x->answer.started) || demo_cluster_size(x->server->cluster) > 1;
 }
 
-static void failure_log(demo_exchange *x, bool last)
+/* stale: php-fpm ended a kept connection, as it does after pm.max_requests. */
+static void failure_log(demo_exchange *x, bool last, bool stale)
 {
     const demo_failure *f = &x->failure;
-    int level = f->phase == DEMO_PHASE_CLIENT ? APLOG_INFO : last ? APLOG_ERR : APLOG_WARNING;
+    int level = f->phase == DEMO_PHASE_CLIENT || (stale && !last) ? APLOG_INFO
+                : last ? APLOG_ERR : APLOG_WARNING;
 
     ap_log_rerror(APLOG_MARK, level, f->cause, x->r, "DM1003: backend %s: %s: %s (attempt %u%s, "
                   "%" APR_TIME_T_FMT " ms)", x->target.name[0] != '\0' ? x->target.name : "(none)",
@@ -278,7 +280,7 @@ bool demo_attempt_run(demo_exchange *x)
             && x->dir->timeout.queue > 0 && !x->r->connection->aborted
             && !(x->request.streamed && x->sample.request_bytes > 0)
             && !queue_wait(x, &ok, &slot, &stale)) {
-            failure_log(x, true);
+            failure_log(x, true, stale);
             return false;
         }
         if (ok) {
@@ -286,10 +288,10 @@ bool demo_attempt_run(demo_exchange *x)
         }
         stale = stale && !stale_used;
         if (!may_retry(x, stale, x->sample.attempts)) {
-            failure_log(x, true);
+            failure_log(x, true, stale);
             return false;
         }
-        failure_log(x, false);
+        failure_log(x, false, stale);
         demo_metrics_retry(x->failure.phase);
         if (stale) {
             stale_used = x->fresh_only = true;

@@ -1,13 +1,18 @@
 #include "mod_demo/demo_body.h"
 
+#include <poll.h>
+
 #include "apr_strings.h"
 #include "http_log.h"
 #include "http_protocol.h"
 #include "util_filter.h"
 
+#include "mod_demo/demo_park.h"
+
 APLOG_USE_MODULE(demo);
 
 #define PIECE 65536
+#define PATIENCE_US 100000 /* a thread waits so long for a slow client, then others may have it */
 
 /* The length that the client stated, or -1. */
 static apr_off_t length_stated(const request_rec *r)
@@ -86,16 +91,57 @@ static int client_failed(demo_exchange *x, apr_status_t rv)
     return status;
 }
 
-static int receive_all(demo_exchange *x)
+/* Nothing is there: waits a little, most clients are fast.  False: this one is
+ * not.  *patience: what is left of the time that a thread spends so. */
+static bool wait_briefly(demo_exchange *x, apr_interval_time_t *patience)
+{
+    struct pollfd p = { .fd = x->client_fd, .events = POLLIN };
+    apr_time_t before = apr_time_now();
+    int n = *patience > 0 ? poll(&p, 1, (int)(*patience / 1000)) : 0;
+
+    *patience -= apr_time_now() - before;
+    return n != 0;
+}
+
+/* "Expect: 100-continue": httpd's own filter answers only to a read that blocks. */
+static void invite(request_rec *r)
+{
+    int status = r->status;
+
+    if (r->expecting_100) {
+        r->status = HTTP_CONTINUE;
+        ap_send_interim_response(r, 0);
+        r->status = status;
+        r->expecting_100 = 0;
+    }
+}
+
+int demo_body_receive(demo_exchange *x)
 {
     request_rec *r = x->r;
     demo_spool *spool = &x->request.body;
-    apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    apr_read_type_e mode = demo_park_possible(x) ? APR_NONBLOCK_READ : APR_BLOCK_READ;
+    apr_interval_time_t patience = PATIENCE_US;
+    apr_bucket_brigade *bb;
     bool eos = false;
 
+    if (!x->request.has_body || x->request.streamed) {
+        return OK;
+    }
+    if (mode == APR_NONBLOCK_READ) {
+        invite(r);
+    }
+    bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     while (!eos) {
-        apr_status_t rv = ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, APR_BLOCK_READ,
-                                         PIECE);
+        apr_status_t rv = ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, mode, PIECE);
+        if (mode == APR_NONBLOCK_READ
+            && (APR_STATUS_IS_EAGAIN(rv) || (rv == APR_SUCCESS && APR_BRIGADE_EMPTY(bb)))) {
+            if (wait_briefly(x, &patience)) {
+                continue;
+            }
+            apr_brigade_destroy(bb);
+            return SUSPENDED;
+        }
         if (rv != APR_SUCCESS) {
             return client_failed(x, rv);
         }
@@ -110,7 +156,7 @@ static int receive_all(demo_exchange *x)
     return OK;
 }
 
-int demo_body_receive(demo_exchange *x)
+int demo_body_begin(demo_exchange *x)
 {
     request_rec *r = x->r;
     apr_off_t stated = length_stated(r);
@@ -131,7 +177,7 @@ int demo_body_receive(demo_exchange *x)
         return too_large(x); /* known before a byte of it is read */
     }
     demo_spool_expect(&request->body, stated);
-    return receive_all(x);
+    return OK;
 }
 
 /* Copies what fits out of the brigade and deletes it there. */
@@ -170,8 +216,13 @@ apr_status_t demo_body_next(demo_exchange *x, char *buf, apr_size_t cap, apr_siz
     request_rec *r = x->r;
     apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     bool eos = false;
-    apr_status_t rv = ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES,
-                                     block ? APR_BLOCK_READ : APR_NONBLOCK_READ, (apr_off_t)cap);
+    apr_status_t rv;
+
+    if (!block) {
+        invite(r);
+    }
+    rv = ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES,
+                        block ? APR_BLOCK_READ : APR_NONBLOCK_READ, (apr_off_t)cap);
     *len = 0;
     if (rv == APR_SUCCESS) {
         rv = brigade_take(bb, buf, cap, len, &eos);

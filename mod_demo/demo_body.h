@@ -11,9 +11,14 @@
 
 #include "mod_demo/demo_exchange.h"
 
-/* Looks at the headers, and with buffering receives the body.  Afterwards
- * request.has_body, .streamed and .stated_len are set.  OK, or a status: 413
- * above DemoSpool max=, 400 or 408 for what the client did, 500 for the disk. */
+/* Looks at the headers: request.has_body, .streamed and .stated_len as far as
+ * it is known.  OK, or 413 when the stated length exceeds DemoSpool max=. */
+int demo_body_begin(demo_exchange *x);
+
+/* With buffering receives the body; request.stated_len is known afterwards.  OK;
+ * SUSPENDED when the client is slow and demo_park_possible(): call again when
+ * there is more; or a status: 413 above DemoSpool max=, 400 or 408 for what the
+ * client did, 500 for the disk. */
 int demo_body_receive(demo_exchange *x);
 
 /* The next piece of a streamed body.  APR_SUCCESS and *len > 0; APR_EOF at the

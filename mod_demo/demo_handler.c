@@ -4,12 +4,14 @@
 #include "apr_strings.h"
 #include "http_core.h"
 #include "http_log.h"
+#include "http_protocol.h"
 #include "http_request.h"
 
 #include "mod_demo/demo_attempt.h"
 #include "mod_demo/demo_body.h"
 #include "mod_demo/demo_output.h"
 #include "mod_demo/demo_params.h"
+#include "mod_demo/demo_park.h"
 
 APLOG_USE_MODULE(demo);
 
@@ -145,7 +147,7 @@ static int finish(demo_exchange *x)
     return OK;
 }
 
-/* Everything that is done before a backend is occupied; OK or a status. */
+/* What needs no body; OK or a status. */
 static int prepare(demo_exchange *x)
 {
     int status;
@@ -156,10 +158,39 @@ static int prepare(demo_exchange *x)
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     status = demo_path_map(x->r, x->dir, &x->script);
-    if (status == OK) {
-        status = demo_body_receive(x);
+    return status == OK ? demo_body_begin(x) : status;
+}
+
+int demo_handler_proceed(demo_exchange *x)
+{
+    int status = demo_body_receive(x);
+    bool ok;
+
+    if (status == SUSPENDED) {
+        return demo_park(x);
     }
-    return status == OK ? demo_params_build(x) : status;
+    if (status == OK) {
+        status = demo_params_build(x);
+    }
+    if (status != OK) {
+        account(x, status);
+        return status;
+    }
+    demo_in_flight(1);
+    ok = demo_attempt_run(x);
+    demo_in_flight(-1);
+    return ok ? finish(x) : give_up(x);
+}
+
+void demo_handler_abandon(demo_exchange *x)
+{
+    demo_fail(x, DEMO_PHASE_CLIENT, HTTP_REQUEST_TIME_OUT, APR_TIMEUP,
+              "the client sent nothing for httpd's Timeout");
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, APR_TIMEUP, x->r, "DM1032: the client's request body did "
+                  "not arrive whole");
+    account(x, HTTP_REQUEST_TIME_OUT);
+    x->r->status = HTTP_REQUEST_TIME_OUT;
+    ap_run_log_transaction(x->r);
 }
 
 int demo_handler(request_rec *r)
@@ -176,8 +207,5 @@ int demo_handler(request_rec *r)
         account(x, status);
         return status;
     }
-    demo_in_flight(1);
-    bool ok = demo_attempt_run(x);
-    demo_in_flight(-1);
-    return ok ? finish(x) : give_up(x);
+    return demo_handler_proceed(x);
 }

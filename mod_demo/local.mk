@@ -22,6 +22,7 @@ mod_demo_mod_demo_la_SOURCES = \
 	%D%/demo_options.c %D%/demo_options.h \
 	%D%/demo_output.c %D%/demo_output.h \
 	%D%/demo_params.c %D%/demo_params.h \
+	%D%/demo_park.c %D%/demo_park.h \
 	%D%/demo_path.c %D%/demo_path.h \
 	%D%/demo_pool.c %D%/demo_pool.h \
 	%D%/demo_recv.c %D%/demo_recv.h \

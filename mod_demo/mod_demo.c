@@ -1,6 +1,7 @@
 /* The module record and the hooks; everything else has a file of its own. */
 #include "httpd.h"
 #include "http_config.h"
+#include "http_connection.h"
 #include "http_core.h"
 #include "http_protocol.h"
 #include "http_request.h"
@@ -11,6 +12,7 @@
 #include "mod_demo/demo_handler.h"
 #include "mod_demo/demo_health.h"
 #include "mod_demo/demo_metrics.h"
+#include "mod_demo/demo_park.h"
 #include "mod_demo/demo_path.h"
 #include "mod_demo/demo_pool.h"
 #include "mod_demo/demo_shm.h"
@@ -53,6 +55,8 @@ static void hooks(apr_pool_t *p)
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_status(child_status, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_process_connection(demo_park_process, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_resume_connection(demo_park_resume, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_map_to_storage(demo_path_map_to_storage, NULL, NULL, APR_HOOK_LAST);
     ap_hook_fixups(demo_path_fixup, after_dir, NULL, APR_HOOK_LAST);
     ap_hook_handler(demo_handler, NULL, NULL, APR_HOOK_MIDDLE);

@@ -1,0 +1,169 @@
+"""Slow uploads hold no thread of httpd: more of them than there are threads, and others are served."""
+import socket
+import ssl
+import time
+
+import pytest
+
+from tools import http, wait
+
+THREADS = 8
+
+
+@pytest.fixture(autouse=True)
+def _full_is_meant(site):
+    """All threads of httpd may be busy here, and it says so."""
+    site.error_log.claim("AH00484|AH03490|AH10159", optional=True)
+    yield
+
+
+@pytest.fixture(scope="module")
+def fpm(module_php_fpm):
+    return module_php_fpm(workers=2).start()
+
+
+@pytest.fixture(scope="module")
+def site(module_httpd, fpm):
+    return module_httpd(f"""
+DemoBackend {fpm.url}
+Timeout 3
+<FilesMatch "\\.php$">
+    SetHandler demo-fcgi
+</FilesMatch>
+""", docroot=fpm.docroot, mpm_config=f"ServerLimit 4\nStartServers 1\nThreadsPerChild {THREADS}\nMaxRequestWorkers {THREADS}\n"
+        f"MinSpareThreads 1\nMaxSpareThreads {THREADS}\nAsyncRequestWorkerFactor 20").start()
+
+
+def begin(site, chunked=False, length=3000):
+    c = http.Connection(site.port)
+    c.request("POST", "/upload.php?q=1", {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": str(length)})
+    return c
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_slow_uploads_hold_no_thread(site, fpm, chunked):
+    before = len(fpm.access_log())
+    slow = [begin(site, chunked) for _ in range(5 * THREADS)]
+    for piece in range(3):
+        for c in slow:
+            c.send_chunk(b"x" * 1000) if chunked else c.send(b"x" * 1000) if piece < 2 else None
+        time.sleep(0.15)
+        for _ in range(5):
+            assert http.get(site, "/status.php", timeout=5).seconds < 2
+    assert not [x for x in fpm.access_log()[before:] if "upload.php" in x]
+    for c in slow:
+        c.send_chunk(b"") if chunked else c.send(b"x" * 1000)
+    for c in slow:
+        assert c.read().json()["length"] == 3000
+    for c in slow:
+        c.close()
+    assert len([x for x in site.access_log() if "POST /upload.php?q=1 " in x and " 200 " in x]) >= 5 * THREADS
+
+
+def test_slow_upload_with_the_next_request_behind_it(site):
+    with begin(site) as c:
+        c.send(b"x" * 10)
+        time.sleep(0.3)
+        c.send(b"x" * 2990 + b"GET /status.php?body=second HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert c.read().json()["length"] == 3000
+        assert c.read().text == "second"
+        c.request("POST", "/upload.php", {"Content-Length": "3"})    # and the connection goes on as any other
+        time.sleep(0.3)
+        c.send(b"abc")
+        assert c.read().json()["length"] == 3
+        c.request("POST", "/upload.php", body=b"at once")
+        assert c.read().json()["length"] == 7
+
+
+def test_slow_upload_that_is_refused_later(site):
+    """The body is bad after a while: an error as always, in the access log too."""
+    c = begin(site, chunked=True)
+    c.send_chunk(b"x" * 100)
+    time.sleep(0.3)
+    c.send("no chunk size\r\n")
+    assert c.read().status == 400
+    c.close()
+
+
+def test_slow_upload_whose_client_leaves(site):
+    c = begin(site)
+    c.send(b"x")
+    time.sleep(0.3)
+    c.close()
+    wait.until(lambda: site.error_log.grep("DM1032"), 5, "the note that the body did not arrive")
+    assert http.get(site, "/status.php").status == 200
+
+
+def test_client_that_stops_sending_is_timed_out(site):
+    c = begin(site)
+    c.send(b"x")
+    c.sock.settimeout(10)
+    t0 = time.monotonic()
+    try:
+        c.rest()
+    except ConnectionResetError:
+        pass
+    assert 1 < time.monotonic() - t0 < 9
+    c.close()
+
+
+def test_slow_upload_and_graceful_restart(site):
+    slow = [begin(site) for _ in range(2 * THREADS)]
+    for c in slow:
+        c.send(b"x" * 1000)
+    time.sleep(0.3)
+    site.graceful()
+    for c in slow:
+        c.send(b"x" * 2000)
+    assert {c.read().json()["length"] for c in slow} == {3000}
+
+
+@pytest.mark.parametrize("mpm", ["worker", "prefork"])
+def test_other_mpms_wait_with_a_thread(httpd, fpm, mpm):
+    h = httpd(f"DemoBackend {fpm.url}\n<FilesMatch \\.php$>\nSetHandler demo-fcgi\n</FilesMatch>", mpm=mpm, docroot=fpm.docroot).start()
+    with begin(h) as c:
+        c.send(b"x" * 1000)
+        time.sleep(0.3)
+        c.send(b"x" * 2000)
+        assert c.read().json()["length"] == 3000
+
+
+def test_slow_upload_over_tls(httpd, fpm, tmp):
+    import shutil
+    import subprocess
+    if not shutil.which("openssl"):
+        pytest.skip("missing: openssl")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", tmp / "k.pem", "-out", tmp / "c.pem",
+                    "-days", "2", "-subj", "/CN=localhost"], check=True, capture_output=True)
+    h = httpd(f"""DemoBackend {fpm.url}
+SSLEngine on
+SSLCertificateFile {tmp}/c.pem
+SSLCertificateKeyFile {tmp}/k.pem
+SSLSessionCache none
+<FilesMatch \\.php$>
+SetHandler demo-fcgi
+</FilesMatch>""", modules=["ssl"], docroot=fpm.docroot, mpm_config=f"ServerLimit 1\nStartServers 1\nThreadsPerChild {THREADS}\n"
+              f"MaxRequestWorkers {THREADS}\nMinSpareThreads 1\nMaxSpareThreads {THREADS}\nAsyncRequestWorkerFactor 20").start()
+    h.error_log.claim("AH01906|AH01909|AH02217|AH01873", optional=True)
+    context = ssl._create_unverified_context()
+
+    def connect():
+        c = http.Connection(h.port)
+        c.sock = context.wrap_socket(c.sock)
+        return c
+    slow = []
+    for _ in range(3 * THREADS):
+        c = connect()
+        slow.append(c)
+        c.request("POST", "/upload.php", {"Content-Length": "20000"})
+        c.send(b"x" * 100)
+    time.sleep(0.4)
+    c = connect()
+    c.request("GET", "/params.php", {"Connection": "close"})
+    assert c.read().json()["server"]["HTTPS"] == "on"
+    for c in slow:
+        c.send(b"x" * 19900)
+    assert {c.read().json()["length"] for c in slow} == {20000}
+    for c in slow:
+        c.close()
+    h.stop(graceful=True)           # a hard stop while connections end makes httpd 2.4.71 itself crash now and then
