@@ -1,5 +1,6 @@
 """The tests' own tools: what they promise is what the other tests build on."""
 import hashlib
+import pwd
 import signal
 
 import pytest
@@ -127,12 +128,12 @@ def test_httpd_without_the_module(httpd):
     before = h.pids()
     h.graceful()
     assert http.get(h, "/a.txt").status == 200
+    assert before
     who = paths.unprivileged()
     if who:
-        import pwd
-        import os
-        assert {os.stat(f"/proc/{p}").st_uid for p in h.pids() if proc.alive(p)} == {pwd.getpwnam(who[0]).pw_uid}
-    assert before
+        uid = pwd.getpwnam(who[0]).pw_uid
+        # A new child is root's for the moment before it changes its user.
+        wait.until(lambda: proc.uids(h.pids()) == {uid}, what=f"children of user {who[0]} alone")
     pid = h.proc.pid
     h.stop()
     assert not proc.alive(pid)

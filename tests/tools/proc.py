@@ -185,6 +185,18 @@ def alive(pid: int) -> bool:
         return False
 
 
+def uids(pids: list[int]) -> set[int]:
+    """The real user ids of those processes that are alive."""
+    got = set()
+    for pid in pids:
+        try:
+            if alive(pid):
+                got.add(Path(f"/proc/{pid}").stat().st_uid)
+        except OSError:
+            pass  # it ended in between
+    return got
+
+
 def rss_kib(pid: int, what: str = "VmRSS") -> int:
     """Resident memory in KiB; what: VmRSS now, VmHWM the most ever."""
     try:
