@@ -42,6 +42,7 @@ fcgi_sidecar_libsidecar_la_SOURCES = \
 	%D%/sc_hook.c %D%/sc_hook.h \
 	%D%/sc_http.c %D%/sc_http.h \
 	%D%/sc_log.c %D%/sc_log.h \
+	%D%/sc_memory.c %D%/sc_memory.h \
 	%D%/sc_message.c %D%/sc_message.h \
 	%D%/sc_metrics.c %D%/sc_metrics.def %D%/sc_metrics.h \
 	%D%/sc_nice.c %D%/sc_nice.h \

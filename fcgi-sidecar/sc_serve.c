@@ -19,6 +19,7 @@
 #include "fcgi-sidecar/sc_handoff.h"
 #include "fcgi-sidecar/sc_http.h"
 #include "fcgi-sidecar/sc_log.h"
+#include "fcgi-sidecar/sc_memory.h"
 #include "fcgi-sidecar/sc_node.h"
 #include "fcgi-sidecar/sc_probe.h"
 #include "fcgi-sidecar/sc_promote.h"
@@ -336,6 +337,7 @@ apr_status_t sc_serve(const sc_options *o, sc_error *err)
 {
     static struct serve s; /* too big for a stack; one per process */
     struct timespec tick = { 0, TICK_MS * 1000000L };
+    int64_t tidy_at = 0;
     sigset_t signals;
     apr_status_t rv;
 
@@ -357,6 +359,7 @@ apr_status_t sc_serve(const sc_options *o, sc_error *err)
         say_hello(&s);
         while (sigtimedwait(&signals, NULL, &tick) < 0) {
             sc_ship_tidy(&s.node);
+            sc_memory_tidy(sc_now_ms(), &tidy_at);
         }
         sc_info("SC0101", "ending, after at most --lame-duck");
         end_gently(&s.node, &signals);

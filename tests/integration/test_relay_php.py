@@ -6,12 +6,13 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import threading
 import time
 
 import pytest
 
-from tools import fcgi, proc, wait
+from tools import fcgi, paths, proc, wait
 
 
 @pytest.fixture
@@ -406,3 +407,28 @@ def test_few_descriptors_mean_few_clients(relay, php):
         c.close()
         served += 1
     assert served == 120
+
+
+def test_the_whole_sidecar_stays_small(sidecar, php, tmp):
+    """All of serve, its libraries included, with a thousand clients that have had a request each."""
+    fpm = php(workers=2)
+    seed = tmp / "seed.sqlite"
+    with sqlite3.connect(seed) as db:
+        db.execute("CREATE TABLE t (a)")
+    db.close()
+    paths.give(seed)
+    s = sidecar(upstream=fpm.url, seed=seed).start()
+    s.post_start()
+    clients = [socket.create_connection(("127.0.0.1", s.port)) for _ in range(1000)]
+    request = (fcgi.begin_request(1, fcgi.RESPONDER, fcgi.KEEP_CONN) + fcgi.params_records(params(fpm, "index.php"))
+               + fcgi.record(fcgi.STDIN))
+    for c in clients:
+        c.sendall(request)
+    for c in clients:
+        reader = fcgi.Reader(c)
+        while reader.record().type != fcgi.END_REQUEST:
+            pass
+    if not os.environ.get("DEMO_SANITIZE"):
+        wait.until(lambda: s.proc and proc.rss_kib(s.proc.pid) <= 10 * 1024, 20, "at most 10 MiB resident")
+    for c in clients:
+        c.close()
