@@ -18,6 +18,7 @@
 #define FINISH_MS       2000
 #define GRANT_RETRY_MS  100
 #define SAVE_TRIES      50
+#define SEAL_MS         500  /* longest wait for readers that keep the log out of the file */
 #define ATTEMPT_PAUSE_MS 500
 #define UPSTREAM_WAIT_MS 5000 /* for php-fpm behind the standby */
 
@@ -106,6 +107,48 @@ static apr_status_t ask_promise(struct attempt *a, sc_error *err)
     return rv;
 }
 
+/* With the log in the file, byte 18 is what every new connection sees.  A
+ * follower that still copies its base would keep the log out: it goes. */
+static apr_status_t fill_file(struct attempt *a, sc_error *err)
+{
+    sc_node *n = a->node;
+    int64_t end = sc_now_ms() + SEAL_MS;
+    bool whole = false;
+    apr_status_t rv = sc_db_checkpoint(n->db, &whole, err);
+
+    n->sealing = !whole;
+    while (rv == APR_SUCCESS && !whole && sc_now_ms() < end) {
+        pthread_mutex_lock(&n->lock);
+        sc_node_wait(n, 10);
+        pthread_mutex_unlock(&n->lock);
+        rv = sc_db_checkpoint(n->db, &whole, err);
+    }
+    n->sealing = false;
+    if (rv == APR_SUCCESS && !whole && !a->force) {
+        rv = sc_error_set(err, SC_EAGAIN, "a reader keeps part of the log out of %s: end long "
+                          "readers of it", n->options->database);
+    }
+    else if (rv == APR_SUCCESS && !whole) {
+        sc_warn("SC0433", "a reader keeps part of the log; the fence rests on the write lock "
+                "until it ends");
+    }
+    return rv;
+}
+
+/* Nobody but the lock stands between a late script and the file until the fence
+ * is durable: so it is, before FENCED is. */
+static apr_status_t seal(struct attempt *a, sc_error *err)
+{
+    apr_status_t rv = fill_file(a, err);
+
+    if (rv == APR_SUCCESS) {
+        rv = sc_db_fence_set(sc_db_fd(a->node->db), true, err);
+    }
+    mark(a, PART_CHECKPOINT);
+    SC_STEP("fenced");
+    return rv;
+}
+
 static apr_status_t prepare(struct attempt *a, sc_error *err)
 {
     sc_node *n = a->node;
@@ -131,13 +174,7 @@ static apr_status_t prepare(struct attempt *a, sc_error *err)
     }
     if (rv == APR_SUCCESS) {
         SC_STEP("promised");
-        /* With the log in the file, byte 18 is what every new connection sees. */
-        rv = sc_db_checkpoint(n->db, &whole, err);
-        mark(a, PART_CHECKPOINT);
-        if (rv == APR_SUCCESS && !whole) {
-            sc_warn("SC0433", "a reader keeps part of the log; the fence rests on the write lock "
-                    "until it ends");
-        }
+        rv = seal(a, err);
     }
     return rv;
 }
@@ -168,8 +205,9 @@ static apr_status_t commit(struct attempt *a, sc_error *err)
     return rv;
 }
 
-/* Back to PRIMARY.  If even that can not be saved, nobody knows what the disk
- * says after a crash: end, and let the restart read it. */
+/* Back to PRIMARY: saved first, then the fence, last the lock, so that a crash
+ * finds PRIMARY or a fence.  If one can not be written, nobody knows what the
+ * disk says: end, and let the restart read it. */
 static void roll_back(struct attempt *a, const char *why)
 {
     sc_node *n = a->node;
@@ -177,7 +215,8 @@ static void roll_back(struct attempt *a, const char *why)
     sc_error err = { 0, "" };
 
     atomic_fetch_add(&n->metrics.handoffs_rolled_back, 1);
-    if (sc_node_move(n, SC_STATE_PRIMARY, why, &err) != APR_SUCCESS) {
+    if (sc_node_move(n, SC_STATE_PRIMARY, why, &err) != APR_SUCCESS
+        || sc_db_fence_set(sc_db_fd(n->db), false, &err) != APR_SUCCESS) {
         sc_fail("SC0434", "can not roll back (%s); ending, so that a restart reads the state from "
                 "disk", err.text);
         _exit(1);
@@ -226,13 +265,6 @@ static apr_status_t grant(sc_node *n, sc_state *state, sc_error *err)
     apr_status_t rv = SC_EFAILED;
     bool go_on = true;
 
-    if (n->db != NULL) {
-        rv = sc_db_fence_set(sc_db_fd(n->db), true, err);
-        if (rv != APR_SUCCESS) {
-            sc_warn("SC0436", "%s; the write lock holds as long as this process lives", err->text);
-        }
-    }
-    SC_STEP("fenced");
     while (go_on) {
         rv = send_grant(n, state, err);
         if (rv == APR_SUCCESS) {

@@ -267,7 +267,7 @@ static apr_status_t send_base(void *context)
     total = (uint32_t)((uint64_t)st.st_size / page_size);
     rv = send_hello(s, (uint64_t)total * page_size, st.st_mode);
     for (at = 1; at <= total && rv == APR_SUCCESS; at += step) {
-        rv = s->node->stopping ? ECANCELED
+        rv = s->node->stopping || s->node->sealing ? ECANCELED
            : send_pages(s, at, total - at + 1 < step ? total - at + 1 : step);
     }
     return rv == APR_SUCCESS ? sc_frame_write(s->out, SC_FRAME_BASE_END, NULL, 0) : rv;

@@ -4,6 +4,7 @@ Every case has a point of sc_fault.h at which fcgi-sidecar-faults dies or fails;
 would. SIDECAR_FAULT_WALK=1 adds a walk through every point (20 minutes).
 """
 import os
+import sqlite3
 import threading
 import time
 
@@ -120,6 +121,74 @@ if WALK:
     @pytest.mark.parametrize("n", range(1, 61))
     def test_every_point(pair, side, arm, action, n):
         cut_over(*pair(side, f"{arm}>*:{n}:{action}"))
+
+
+def insert(database, wid, timeout=0.2):
+    """What a cron job does: a write past the relay."""
+    con = sqlite3.connect(database, timeout=timeout)
+    try:
+        con.execute("INSERT INTO writes VALUES (?, 'cron')", (wid,))
+        con.commit()
+    finally:
+        con.close()
+
+
+def test_killed_at_the_commit_point_the_file_is_fenced(pair):
+    """With the process its write lock goes: a script that comes then must not commit what the successor has not got."""
+    a, b, _ = pair("old", "committed:1:kill")
+    a.start()
+    b.start()
+    insert(a.sidecar.database, "before")
+    a.sidecar.pre_stop(check=False)
+    assert not a.sidecar.proc.running()
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        insert(a.sidecar.database, "late")
+    a.sidecar.env = {}
+    a.sidecar.start()
+    wait.until(lambda: b.state == "PRIMARY", 10, "the successor")
+    assert b.rows() == ["before"]
+
+
+def test_killed_before_the_commit_point_the_fence_is_lifted(pair):
+    a, b, _ = pair("old", "fenced:1:kill")
+    a.start()
+    b.start()
+    a.sidecar.pre_stop(check=False)
+    assert not a.sidecar.proc.running() and a.sidecar.database.read_bytes()[18] == 0x7f
+    a.sidecar.env = {}
+    a.sidecar.start()
+    assert a.state == "PRIMARY"
+    insert(a.sidecar.database, "again", 5)
+
+
+@pytest.mark.parametrize("fault", ["hold>fsync-fence:1:EIO", "fenced>fsync:1:EIO", "fenced>fsync-folder:1:EIO"])
+def test_without_a_fence_or_its_record_nothing_is_given_away(pair, fault):
+    a, b, _ = pair("old", fault)
+    a.sidecar.options["handoff-timeout"] = "20s"
+    a.start()
+    b.start()
+    a.sidecar.pre_stop()
+    log = a.sidecar.log()
+    assert log.index("SC0435") < log.rindex("DRAINING -> FENCED") and "DRAINING -> PRIMARY" in log
+    assert b.state == "PRIMARY" and b.sidecar.status()["epoch"] == 2
+
+
+def test_a_reader_that_keeps_the_log_out_of_the_file(pair):
+    """Page 1 of the log has no fence: not before the reader ends is the database given away."""
+    a, b, _ = pair("old", "none:1:kill")
+    a.start()
+    b.start()
+    reader = sqlite3.connect(a.sidecar.database, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM writes").fetchone()
+    insert(a.sidecar.database, "behind", 5)
+    t = threading.Thread(target=a.sidecar.pre_stop, kwargs={"check": False})
+    t.start()
+    wait.until(lambda: "SC0435" in a.sidecar.log(), 20, "a roll-back")
+    assert "end long readers" in a.sidecar.log() and a.state in ("PRIMARY", "DRAINING")
+    reader.close()
+    t.join(60)
+    assert b.state == "PRIMARY" and b.rows() == ["behind"] and "SC0433" not in a.sidecar.log()
 
 
 def test_the_first_deployment_dies_between_grant_and_installation(sidecar, tmp):
