@@ -21,6 +21,12 @@ def out() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def namespace():
+    cluster.run("kubectl", "create", "namespace", cluster.NAMESPACE, check=False)
+    cluster.run("kubectl", "label", "--overwrite", "namespace", cluster.NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
+
+
 @pytest.fixture(scope="session")
 def table(out):
     return cluster.Table(out)

@@ -52,8 +52,6 @@ def change_image(to: str) -> None:
 
 # -- the beginning ------------------------------------------------------------------------
 def test_plain_manifests_are_accepted():
-    run("kubectl", "create", "namespace", cluster.NAMESPACE, check=False)
-    run("kubectl", "label", "--overwrite", "namespace", cluster.NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
     said = run("kubectl", "apply", "--dry-run=server", "-f", str(cluster.TOP / "kubernetes"))
     assert said.count("(server dry run)") >= 20, said
 
@@ -276,11 +274,17 @@ def test_vertical_autoscaling(writing):
     def cpu() -> str:
         return pods("php-fpm")[0]["spec"]["containers"][0]["resources"]["requests"]["cpu"]
     assert cpu() == "250m"
+
+    def patch(mode: str, minimum: str) -> None:
+        kubectl("patch", "vpa", "php-fpm", "--type=json",
+                "-p", json.dumps([{"op": "replace", "path": "/spec/resourcePolicy/containerPolicies/0/minAllowed/cpu", "value": minimum},
+                                  {"op": "replace", "path": "/spec/updatePolicy/updateMode", "value": mode}]))
     load = writing("VPA raises the CPU request")
-    kubectl("patch", "vpa", "php-fpm", "--type=json",
-            "-p", '[{"op":"replace","path":"/spec/resourcePolicy/containerPolicies/0/minAllowed/cpu","value":"400m"},'
-                  '{"op":"replace","path":"/spec/updatePolicy/updateMode","value":"InPlaceOrRecreate"}]')
-    until(lambda: cpu() == "400m", 180, "the pod's CPU request to change", 1)
+    try:
+        patch("InPlaceOrRecreate", "400m")
+        until(lambda: cpu() == "400m", 180, "the pod's CPU request to change", 1)
+    finally:
+        patch("Off", "100m")
     settled("php-fpm", 1)
     load.finish()
     one_primary()
@@ -302,7 +306,7 @@ def test_the_token_can_do_nothing_else():
 
 def test_only_the_sidecar_has_a_token():
     token = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-    assert pod_exec(pods("php-fpm")[0], "php-fpm", "sh", "-c", f"test -e {token} && echo there || echo absent").strip() == "absent"
+    assert pod_exec(settled("php-fpm", 1)[0], "php-fpm", "sh", "-c", f"test -e {token} && echo there || echo absent").strip() == "absent"
     assert pod_exec(pods("httpd-server")[0], "httpd", "sh", "-c", f"test -e {token} && echo there || echo absent").strip() == "absent"
 
 
