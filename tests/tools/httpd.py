@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 from . import paths, ports, proc, sanitize, wait
@@ -157,9 +158,20 @@ class Httpd:
         assert self.proc.running(), f"httpd ended at the graceful restart:\n{self.error_log.text()[-3000:]}"
 
     def stop(self, graceful: bool = False, timeout: float = 15) -> None:
+        """SIGTERM, or graceful: SIGWINCH, which lets requests end and takes a second at least."""
         if self.proc and self.proc.running():
+            if not graceful:
+                self._wait_idle()
             self.proc.stop(signal.SIGWINCH if graceful else signal.SIGTERM, timeout)
         self.proc = None
+
+    def _wait_idle(self) -> None:
+        """On SIGTERM the event MPM closes its workers' sockets beneath them; a worker that is about to be done
+        with one then meets a bad descriptor, or crashes. So give those that end anyway the time to do so."""
+        end = time.monotonic() + 0.5
+        while any(ports.connections(p) for p in self.ports) and time.monotonic() < end:
+            time.sleep(0.01)
+        self.error_log.claim(r"\(9\)Bad file descriptor: AH03093", optional=True)
 
     def restart(self) -> None:
         self.stop()

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import socket
@@ -83,9 +84,12 @@ def until(cond, seconds: float, every: float = 0.03):
 
 
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the ephemeral range, so that no outgoing connection takes it while the instance is stopped."""
+    for _ in range(1000):
+        port = random.randrange(20000, 32000)
+        if port_is_free(port):
+            return port
+    raise Failed("no free port on 127.0.0.1 between 20000 and 32000")
 
 
 def port_is_free(port: int) -> bool:
