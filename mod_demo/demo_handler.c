@@ -186,8 +186,8 @@ void demo_handler_abandon(demo_exchange *x)
 {
     demo_fail(x, DEMO_PHASE_CLIENT, HTTP_REQUEST_TIME_OUT, APR_TIMEUP,
               "the client sent nothing for httpd's Timeout");
-    ap_log_rerror(APLOG_MARK, APLOG_INFO, APR_TIMEUP, x->r, "DM1032: the client's request body did "
-                  "not arrive whole");
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, APR_TIMEUP, x->r, "DM1033: the client stopped sending its "
+                  "request body, its connection is closed");
     account(x, HTTP_REQUEST_TIME_OUT);
     x->r->status = HTTP_REQUEST_TIME_OUT;
     ap_run_log_transaction(x->r);

@@ -57,7 +57,8 @@ def test_slow_uploads_hold_no_thread(site, fpm, chunked):
         assert c.read().json()["length"] == 3000
     for c in slow:
         c.close()
-    assert len([x for x in site.access_log() if "POST /upload.php?q=1 " in x and " 200 " in x]) >= 5 * THREADS
+    wait.until(lambda: len([x for x in site.access_log() if "POST /upload.php?q=1 " in x and " 200 " in x]) >= 5 * THREADS, 5,
+               "the access log to have them all")
 
 
 def test_slow_upload_with_the_next_request_behind_it(site):
@@ -104,6 +105,7 @@ def test_client_that_stops_sending_is_timed_out(site):
     except ConnectionResetError:
         pass
     assert 1 < time.monotonic() - t0 < 9
+    wait.until(lambda: [x for x in site.access_log() if " 408 " in x and "error=client: " in x], 5, "the access log")
     c.close()
 
 
