@@ -34,13 +34,16 @@ fcgi_sidecar_libsidecar_la_SOURCES = \
 	%D%/sc_control.c %D%/sc_control.h \
 	%D%/sc_crypto.c %D%/sc_crypto.h \
 	%D%/sc_db.c %D%/sc_db.h \
+	%D%/sc_dial.c %D%/sc_dial.h \
 	%D%/sc_error.c %D%/sc_error.h \
 	%D%/sc_fault.c %D%/sc_fault.h \
 	%D%/sc_file.c %D%/sc_file.h \
 	%D%/sc_frame.c %D%/sc_frame.h \
+	%D%/sc_grant.c %D%/sc_grant.h \
 	%D%/sc_handoff.c %D%/sc_handoff.h \
 	%D%/sc_hook.c %D%/sc_hook.h \
 	%D%/sc_http.c %D%/sc_http.h \
+	%D%/sc_install.c %D%/sc_install.h \
 	%D%/sc_log.c %D%/sc_log.h \
 	%D%/sc_memory.c %D%/sc_memory.h \
 	%D%/sc_message.c %D%/sc_message.h \
@@ -52,7 +55,6 @@ fcgi_sidecar_libsidecar_la_SOURCES = \
 	%D%/sc_owner.c %D%/sc_owner.h \
 	%D%/sc_pages.c %D%/sc_pages.h \
 	%D%/sc_peer.c %D%/sc_peer.h \
-	%D%/sc_probe.c %D%/sc_probe.h \
 	%D%/sc_progress.c %D%/sc_progress.h \
 	%D%/sc_promote.c %D%/sc_promote.h \
 	%D%/sc_record.c %D%/sc_record.h \

@@ -1,7 +1,6 @@
 #include "fcgi-sidecar/sc_handoff.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 
 #include "fcgi-sidecar/sc_fault.h"
 #include "fcgi-sidecar/sc_file.h"
+#include "fcgi-sidecar/sc_grant.h"
 #include "fcgi-sidecar/sc_log.h"
 #include "fcgi-sidecar/sc_ship.h"
 #include "fcgi-sidecar/sc_work.h"
@@ -16,8 +16,6 @@
 #define LAG_LEVEL_BYTES (1u << 20) /* a standby that lacks less may be promoted */
 #define LOCK_MS         1000
 #define FINISH_MS       2000
-#define GRANT_RETRY_MS  100
-#define SAVE_TRIES      50
 #define SEAL_MS         500  /* longest wait for readers that keep the log out of the file */
 #define ATTEMPT_PAUSE_MS 500
 #define UPSTREAM_WAIT_MS 5000 /* for php-fpm behind the standby */
@@ -230,104 +228,6 @@ static void roll_back(struct attempt *a, const char *why)
     sc_warn("SC0435", "hand-over to %s rolled back: %s", a->successor.uid, why);
 }
 
-/* --- after the commit point ------------------------------------------------------------------ */
-
-static apr_status_t send_grant(sc_node *n, const sc_state *state, sc_error *err)
-{
-    json_t *body = json_pack("{s:s, s:I, s:o, s:o}", "uid", state->successor.uid,
-                             "epoch", (json_int_t)(state->epoch + 1),
-                             "position", sc_position_to_json(&state->position),
-                             "digest", sc_digest_to_json(state->digest));
-    sc_peer_call call = call_to(n, state, &state->successor, "/v1/grant");
-    apr_status_t rv = sc_peer_request(&call, body, NULL, err);
-
-    json_decref(body);
-    return rv;
-}
-
-/* The successor may be primary by now and a restart of its may have given it
- * another address: the authority knows it. */
-static void look_up_successor(sc_node *n, sc_state *state)
-{
-    sc_authority_record r;
-
-    if (sc_authority_read(&n->authority, &r, NULL) == APR_SUCCESS
-        && strcmp(r.primary.uid, state->successor.uid) == 0) {
-        state->successor = r.primary;
-    }
-}
-
-/* Asks until the successor answers; requests wait meanwhile.  SC_EFAILED when
- * serve ends before. */
-static apr_status_t grant(sc_node *n, sc_state *state, sc_error *err)
-{
-    char last[SC_ERROR_LEN] = "";
-    apr_status_t rv = SC_EFAILED;
-    bool go_on = true;
-
-    while (go_on) {
-        rv = send_grant(n, state, err);
-        if (rv == APR_SUCCESS) {
-            break;
-        }
-        if (strcmp(last, err->text) != 0) {
-            sc_warn("SC0437", "GRANT not confirmed, asking again: %s", err->text);
-            memcpy(last, err->text, sizeof(last));
-        }
-        look_up_successor(n, state);
-        pthread_mutex_lock(&n->lock);
-        sc_node_wait(n, GRANT_RETRY_MS);
-        go_on = !n->stopping;
-        pthread_mutex_unlock(&n->lock);
-    }
-    return rv;
-}
-
-/* The successor is primary whether or not this can be saved: a restart would
- * find FENCED and ask again, which changes nothing. */
-static void record_forwarding(sc_node *n, const sc_state *granted)
-{
-    sc_error err = { 0, "" };
-    apr_status_t rv = SC_EFAILED;
-    int tries;
-
-    pthread_mutex_lock(&n->lock);
-    n->state.successor = granted->successor;
-    n->state.primary = granted->successor;
-    n->state.epoch = granted->epoch + 1;
-    for (tries = 0; tries < SAVE_TRIES && rv != APR_SUCCESS && !n->stopping; tries++) {
-        rv = sc_state_move(&n->state, SC_STATE_FORWARDING, "GRANT confirmed", &err);
-        if (rv != APR_SUCCESS) {
-            sc_node_wait(n, GRANT_RETRY_MS);
-        }
-    }
-    pthread_cond_broadcast(&n->changed);
-    pthread_mutex_unlock(&n->lock);
-}
-
-/* From FENCED to FORWARDING. */
-static apr_status_t finish(sc_node *n, int64_t held_us, sc_error *err)
-{
-    sc_state state;
-    apr_status_t rv;
-
-    sc_node_state(n, &state);
-    rv = grant(n, &state, err);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    SC_STEP("confirmed");
-    rv = sc_node_forward(n, &state.successor, state.epoch + 1, err);
-    if (held_us != 0) {
-        sc_metrics_pause(&n->metrics, sc_now_us() - held_us);
-    }
-    if (rv == APR_SUCCESS) {
-        record_forwarding(n, &state);
-        atomic_fetch_add(&n->metrics.handoffs_done, 1);
-    }
-    return rv;
-}
-
 /* --- the whole ----------------------------------------------------------------------------------- */
 
 static void tell(const struct attempt *a)
@@ -363,7 +263,7 @@ static apr_status_t try_once(struct attempt *a, sc_error *err)
         return rv;
     }
     mark(a, PART_COMMIT);
-    rv = finish(n, a->held_us, err);
+    rv = sc_grant_finish(n, a->held_us, err);
     if (rv == APR_SUCCESS) {
         mark(a, PART_GRANT);
         tell(a);
@@ -471,7 +371,7 @@ static void *handoff_thread(void *context)
     apr_status_t rv;
 
     sc_node_state(n, &state);
-    rv = state.id == SC_STATE_FENCED ? finish(n, 0, &err)
+    rv = state.id == SC_STATE_FENCED ? sc_grant_finish(n, 0, &err)
        : state.id == SC_STATE_STANDBY ? hand_on(n, &err) : run(n, &err);
     if (rv != APR_SUCCESS) {
         sc_fail("SC0438", "pre-stop: %s", err.text);
@@ -534,21 +434,6 @@ void sc_handoff_hook(sc_node *n, sc_control_request *request)
     sc_work_stream(n, request, &n->handoff);
 }
 
-/* The fence may have been missed by a crash right after the commit point.  */
-static apr_status_t fence_again(sc_node *n, sc_error *err)
-{
-    int fd = open(n->options->database, O_RDWR | O_CLOEXEC);
-    apr_status_t rv;
-
-    if (fd < 0) {
-        return errno == ENOENT ? APR_SUCCESS
-            : sc_error_errno(err, errno, "can not open %s", n->options->database);
-    }
-    rv = sc_db_fence_set(fd, true, err);
-    close(fd);
-    return rv;
-}
-
 apr_status_t sc_handoff_recover(sc_node *n, sc_error *err)
 {
     sc_state state;
@@ -556,7 +441,7 @@ apr_status_t sc_handoff_recover(sc_node *n, sc_error *err)
 
     sc_node_state(n, &state);
     if (state.id == SC_STATE_FENCED || state.id == SC_STATE_FORWARDING) {
-        rv = fence_again(n, err);
+        rv = sc_grant_fence_again(n, err);
         if (rv != APR_SUCCESS) {
             return rv;
         }

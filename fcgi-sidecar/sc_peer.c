@@ -1,10 +1,6 @@
 #include "fcgi-sidecar/sc_peer.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,9 +8,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fcgi-sidecar/sc_dial.h"
 #include "fcgi-sidecar/sc_fault.h"
 #include "fcgi-sidecar/sc_file.h"
-#include "fcgi-sidecar/sc_options.h"
 #include "lib/cgih.h"
 #include "lib/fcgiw_stream.h"
 
@@ -40,78 +36,7 @@ struct sc_peer {
     uint8_t input[INPUT_SIZE];
 };
 
-/* --- connection --------------------------------------------------------------- */
-
-static apr_status_t wait_for(int fd, short events, int timeout_ms)
-{
-    struct pollfd p = { fd, events, 0 };
-    int64_t end = sc_now_ms() + timeout_ms;
-    int n;
-
-    do {
-        int64_t left = end - sc_now_ms();
-
-        n = poll(&p, 1, left > 0 ? (int)left : 0);
-    } while (n < 0 && errno == EINTR);
-    return n > 0 ? APR_SUCCESS : n == 0 ? ETIMEDOUT : errno;
-}
-
-static apr_status_t connect_one(const struct addrinfo *ai, int timeout_ms, int *out)
-{
-    int one = 1;
-    int errnum = 0;
-    socklen_t len = sizeof(errnum);
-    apr_status_t rv = APR_SUCCESS;
-    int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    if (fd < 0) {
-        return errno;
-    }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    if (SC_FAULT("connect") || connect(fd, ai->ai_addr, ai->ai_addrlen) != 0) {
-        rv = errno;
-        if (rv == EINPROGRESS) {
-            rv = wait_for(fd, POLLOUT, timeout_ms);
-            if (rv == APR_SUCCESS) {
-                getsockopt(fd, SOL_SOCKET, SO_ERROR, &errnum, &len);
-                rv = errnum;
-            }
-        }
-    }
-    if (rv != APR_SUCCESS) {
-        close(fd);
-        return rv;
-    }
-    *out = fd;
-    return APR_SUCCESS;
-}
-
-static apr_status_t peer_connect(sc_peer *p, const char *address, sc_error *err)
-{
-    struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
-    struct addrinfo *list = NULL, *ai;
-    char host[256], service[8];
-    uint16_t port;
-    apr_status_t rv = ENOENT;
-    int rc;
-
-    if (!sc_address_split(address, host, sizeof(host), &port)) {
-        return sc_error_set(err, SC_EFAILED, "\"%s\" is no HOST:PORT", address);
-    }
-    snprintf(service, sizeof(service), "%u", port);
-    rc = getaddrinfo(host, service, &hints, &list);
-    if (rc != 0) {
-        return sc_error_set(err, SC_EFAILED, "can not resolve %s: %s", host, gai_strerror(rc));
-    }
-    for (ai = list; ai != NULL; ai = ai->ai_next) {
-        rv = connect_one(ai, p->timeout_ms, &p->fd);
-        if (rv == APR_SUCCESS) {
-            break;
-        }
-    }
-    freeaddrinfo(list);
-    return rv == APR_SUCCESS ? rv : sc_error_errno(err, rv, "can not connect to %s", address);
-}
+/* --- request bytes ------------------------------------------------------------------ */
 
 static apr_status_t send_all(sc_peer *p, const uint8_t *data, size_t len)
 {
@@ -127,7 +52,7 @@ static apr_status_t send_all(sc_peer *p, const uint8_t *data, size_t len)
         if (n < 0 && errno != EAGAIN && errno != EINTR) {
             return errno;
         }
-        rv = wait_for(p->fd, POLLOUT, p->timeout_ms);
+        rv = sc_dial_wait(p->fd, POLLOUT, p->timeout_ms);
         if (rv != APR_SUCCESS) {
             return rv;
         }
@@ -234,7 +159,7 @@ static apr_status_t receive(sc_peer *p)
         if (errno != EAGAIN && errno != EINTR) {
             return errno;
         }
-        rv = wait_for(p->fd, POLLIN, p->timeout_ms);
+        rv = sc_dial_wait(p->fd, POLLIN, p->timeout_ms);
         if (rv != APR_SUCCESS) {
             return rv;
         }
@@ -420,7 +345,7 @@ static apr_status_t peer_start(sc_peer **out, const sc_peer_call *call, const js
     snprintf(p->address, sizeof(p->address), "%s", call->address);
     sc_random_hex(p->nonce, SC_NONCE_LEN / 2);
     fcgiw_stream_init(&p->demux, FCGIW_FROM_RESPONDER, REQUEST_ID);
-    rv = peer_connect(p, call->address, err);
+    rv = sc_dial(call->address, call->timeout_ms, &p->fd, err);
     if (rv == APR_SUCCESS) {
         rv = send_request(p, call, body, err);
     }

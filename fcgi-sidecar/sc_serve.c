@@ -15,13 +15,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fcgi-sidecar/sc_dial.h"
 #include "fcgi-sidecar/sc_file.h"
 #include "fcgi-sidecar/sc_handoff.h"
 #include "fcgi-sidecar/sc_http.h"
 #include "fcgi-sidecar/sc_log.h"
 #include "fcgi-sidecar/sc_memory.h"
 #include "fcgi-sidecar/sc_node.h"
-#include "fcgi-sidecar/sc_probe.h"
 #include "fcgi-sidecar/sc_promote.h"
 #include "fcgi-sidecar/sc_ship.h"
 #include "fcgi-sidecar/sc_start.h"
@@ -49,7 +49,7 @@ static void handle_who(void *context, sc_control_request *request)
         json_pack("{s:s, s:s, s:I, s:o, s:b}", "state", sc_state_name(s.id),
                   "lineage", s.lineage, "epoch", (json_int_t)s.epoch,
                   "self", sc_member_to_json(&n->self),
-                  "upstream", sc_probe_accepts(n->options->upstream, PROBE_MS) ? 1 : 0));
+                  "upstream", sc_dial_accepts(n->options->upstream, PROBE_MS) ? 1 : 0));
 }
 
 /* Only the hooks of this instance may give it orders. */

@@ -11,9 +11,8 @@
 
 #include "fcgi-sidecar/sc_fault.h"
 #include "fcgi-sidecar/sc_file.h"
-#include "fcgi-sidecar/sc_log.h"
+#include "fcgi-sidecar/sc_install.h"
 #include "fcgi-sidecar/sc_nice.h"
-#include "fcgi-sidecar/sc_owner.h"
 #include "fcgi-sidecar/sc_pages.h"
 #include "fcgi-sidecar/sc_ship.h"
 
@@ -257,77 +256,6 @@ static apr_status_t take_log(struct image *im, const uint8_t *payload, size_t le
 
 /* --- from base to standby ------------------------------------------------------------- */
 
-struct sync_job {
-    int fd;
-    apr_status_t rv;
-};
-
-static void *sync_thread(void *context)
-{
-    struct sync_job *job = context;
-
-    job->rv = SC_FAULT("fsync-base") || fsync(job->fd) != 0 ? errno : APR_SUCCESS;
-    return NULL;
-}
-
-/* Check and sync at the same time: one needs the processor, the other the disk. */
-static apr_status_t check_and_sync(struct image *im, sc_error *err)
-{
-    struct sync_job job = { im->fd, APR_SUCCESS };
-    pthread_t thread;
-    bool threaded = pthread_create(&thread, NULL, sync_thread, &job) == 0;
-    apr_status_t rv = sc_db_check_file(im->incoming, err);
-
-    if (threaded) {
-        pthread_join(thread, NULL);
-    }
-    else {
-        sync_thread(&job);
-    }
-    return rv == APR_SUCCESS && job.rv != APR_SUCCESS
-        ? sc_error_errno(err, job.rv, "can not sync %s", im->incoming) : rv;
-}
-
-/* A database of unknown origin in the place of the new one is set aside. */
-static void set_aside(const sc_node *n, bool unknown)
-{
-    char aside[PATH_MAX + 32], path[PATH_MAX + 8];
-    static const char *const suffixes[] = { "-wal", "-shm", "-journal" };
-    size_t i;
-
-    if (unknown && access(n->options->database, F_OK) == 0) {
-        snprintf(aside, sizeof(aside), "%s.replaced-%lld", n->options->database,
-                 (long long)(sc_wall_ms() / 1000));
-        if (rename(n->options->database, aside) == 0) {
-            sc_warn("SC0412", "a database that is not of the lineage was here; it is now %s",
-                    aside);
-        }
-    }
-    for (i = 0; i < 3; i++) {
-        snprintf(path, sizeof(path), "%s%s", n->options->database, suffixes[i]);
-        unlink(path);
-    }
-}
-
-static apr_status_t install(struct image *im, sc_error *err)
-{
-    sc_node *n = im->node;
-    apr_status_t rv;
-
-    rv = sc_owner_apply(im->fd, n->options->database, n->options->owner, im->mode, err);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    set_aside(n, !n->image_known);
-    SC_STEP("install");
-    rv = sc_file_rename(im->incoming, n->options->database, err);
-    if (rv == APR_SUCCESS) {
-        im->live = true;
-        n->image_known = true;
-    }
-    return rv;
-}
-
 /* The image is level with the primary for the first time. */
 static apr_status_t become_standby(struct image *im, sc_error *err)
 {
@@ -342,13 +270,11 @@ static apr_status_t become_standby(struct image *im, sc_error *err)
         return sc_error_set(err, SC_ECORRUPT, "the base is %llu bytes short",
                             (unsigned long long)(im->bytes - im->got));
     }
-    rv = check_and_sync(im, err);
-    if (rv == APR_SUCCESS) {
-        rv = install(im, err);
-    }
+    rv = sc_install_image(n, im->incoming, im->fd, im->mode, err);
     if (rv != APR_SUCCESS) {
         return rv;
     }
+    im->live = true;
     pthread_mutex_lock(&n->lock);
     n->image_fd = im->fd;
     n->image_dirty = n->image_torn = n->image_unsure = false;
