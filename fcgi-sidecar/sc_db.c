@@ -24,6 +24,8 @@ struct sc_db {
     sqlite3 *writer;       /* holds the write lock in a cut-over */
     sqlite3 *checkpointer; /* a connection in a transaction can not checkpoint */
     bool locked;
+    uint8_t log_head[SC_WAL_HEADER_LEN]; /* what it was before it was made void */
+    bool log_void;
     int fd, wal_fd, index_fd;
     void *index;
     size_t page_size;
@@ -175,6 +177,19 @@ static apr_status_t map_index(sc_db *db, sc_error *err)
     return APR_SUCCESS;
 }
 
+/* Frames behind a void header would be lost with the wal-index. */
+static apr_status_t begin_void_log_anew(sc_db *db, sc_error *err)
+{
+    int rc = SQLITE_OK;
+
+    if (sc_db_log_is_void(db->path)) {
+        rc = sqlite3_wal_checkpoint_v2(db->checkpointer, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL,
+                                       NULL);
+    }
+    return rc == SQLITE_OK ? APR_SUCCESS
+        : db_error(err, db->checkpointer, rc, "can not begin the log anew of", db->path);
+}
+
 apr_status_t sc_db_open(sc_db **out, const char *path, sc_error *err)
 {
     sc_db *db = calloc(1, sizeof(*db));
@@ -191,7 +206,10 @@ apr_status_t sc_db_open(sc_db **out, const char *path, sc_error *err)
         rv = open_connections(db, err);
     }
     if (rv == APR_SUCCESS) {
-        rv = open_beside(path, "-wal", O_RDONLY, &db->wal_fd, err);
+        rv = begin_void_log_anew(db, err);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = open_beside(path, "-wal", O_RDWR, &db->wal_fd, err);
     }
     if (rv == APR_SUCCESS) {
         rv = map_index(db, err);
@@ -549,6 +567,59 @@ apr_status_t sc_db_check_live(const char *path, sc_error *err)
     }
     sqlite3_close(c);
     return rv;
+}
+
+/* --- the log beside a fenced database --------------------------------------------------- */
+
+static const uint8_t void_head[SC_WAL_HEADER_LEN];
+
+static apr_status_t write_log_head(sc_db *db, const uint8_t *head, const char *what, sc_error *err)
+{
+    apr_status_t rv = sc_file_pwrite(db->wal_fd, head, SC_WAL_HEADER_LEN, 0);
+
+    if (rv == APR_SUCCESS && (SC_FAULT("fsync-log") || fdatasync(db->wal_fd) != 0)) {
+        rv = errno;
+    }
+    return rv == APR_SUCCESS ? rv
+        : sc_error_errno(err, rv, "can not %s the log of %s", what, db->path);
+}
+
+apr_status_t sc_db_log_void(sc_db *db, sc_error *err)
+{
+    struct stat st;
+    apr_status_t rv;
+
+    if (db->log_void || (fstat(db->wal_fd, &st) == 0 && st.st_size < SC_WAL_HEADER_LEN)) {
+        return APR_SUCCESS;
+    }
+    rv = sc_file_pread(db->wal_fd, db->log_head, sizeof(db->log_head), 0);
+    if (rv != APR_SUCCESS) {
+        return sc_error_errno(err, rv, "can not read the log of %s", db->path);
+    }
+    db->log_void = true;
+    return write_log_head(db, void_head, "void", err);
+}
+
+apr_status_t sc_db_log_restore(sc_db *db, sc_error *err)
+{
+    apr_status_t rv = db->log_void ? write_log_head(db, db->log_head, "restore", err)
+                                   : APR_SUCCESS;
+
+    db->log_void = db->log_void && rv != APR_SUCCESS;
+    return rv;
+}
+
+/* SQLite has no lock on the log: a descriptor of it may be closed. */
+bool sc_db_log_is_void(const char *path)
+{
+    uint8_t head[SC_WAL_HEADER_LEN];
+    int fd = -1;
+    bool is = open_beside(path, "-wal", O_RDONLY, &fd, NULL) == APR_SUCCESS
+        && pread(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head)
+        && memcmp(head, void_head, sizeof(head)) == 0;
+
+    close_fd(fd);
+    return is;
 }
 
 /* --- fence ------------------------------------------------------------------------------ */

@@ -84,6 +84,15 @@ apr_status_t sc_db_check_live(const char *path, sc_error *err);
 apr_status_t sc_db_fence_set(int fd, bool fenced, sc_error *err);
 apr_status_t sc_db_fence_get(int fd, bool *fenced);
 
+/* Makes the log void (its header zeroed and synced): a SQLite that reads it
+ * anew after all processes were killed finds no page 1 without the fence in it.
+ * Who has the database open does not notice.  All of the log must be in the
+ * database and the write lock held.  Restoring does nothing when that was not
+ * done.  sc_db_open() begins a log that it finds void anew. */
+apr_status_t sc_db_log_void(sc_db *db, sc_error *err);
+apr_status_t sc_db_log_restore(sc_db *db, sc_error *err);
+bool sc_db_log_is_void(const char *path);
+
 /* As it is written in a page 1 that goes through a copy: SC_DB_FENCE_OFFSET. */
 #define SC_DB_FENCE_OFFSET 18
 #define SC_DB_FENCE_VALUE  0x7f

@@ -105,8 +105,9 @@ static apr_status_t ask_promise(struct attempt *a, sc_error *err)
     return rv;
 }
 
-/* With the log in the file, byte 18 is what every new connection sees.  A
- * follower that still copies its base would keep the log out: it goes. */
+/* With the log in the file, byte 18 is what every new connection sees, also
+ * one that has to read the log anew: there is none.  A follower that still
+ * copies its base would keep the log out: it goes. */
 static apr_status_t fill_file(struct attempt *a, sc_error *err)
 {
     sc_node *n = a->node;
@@ -126,7 +127,10 @@ static apr_status_t fill_file(struct attempt *a, sc_error *err)
         rv = sc_error_set(err, SC_EAGAIN, "a reader keeps part of the log out of %s: end long "
                           "readers of it", n->options->database);
     }
-    else if (rv == APR_SUCCESS && !whole) {
+    else if (rv == APR_SUCCESS && whole) {
+        rv = sc_db_log_void(n->db, err);
+    }
+    else if (rv == APR_SUCCESS) {
         sc_warn("SC0433", "a reader keeps part of the log; the fence rests on the write lock "
                 "until it ends");
     }
@@ -203,8 +207,8 @@ static apr_status_t commit(struct attempt *a, sc_error *err)
     return rv;
 }
 
-/* Back to PRIMARY: saved first, then the fence, last the lock, so that a crash
- * finds PRIMARY or a fence.  If one can not be written, nobody knows what the
+/* Back to PRIMARY: saved first, then log and fence, last the lock, so that a
+ * crash finds PRIMARY or a fence.  If one can not be written, nobody knows what the
  * disk says: end, and let the restart read it. */
 static void roll_back(struct attempt *a, const char *why)
 {
@@ -214,6 +218,7 @@ static void roll_back(struct attempt *a, const char *why)
 
     atomic_fetch_add(&n->metrics.handoffs_rolled_back, 1);
     if (sc_node_move(n, SC_STATE_PRIMARY, why, &err) != APR_SUCCESS
+        || sc_db_log_restore(n->db, &err) != APR_SUCCESS
         || sc_db_fence_set(sc_db_fd(n->db), false, &err) != APR_SUCCESS) {
         sc_fail("SC0434", "can not roll back (%s); ending, so that a restart reads the state from "
                 "disk", err.text);

@@ -108,6 +108,9 @@ apr_status_t sc_node_activate(sc_node *n, sc_error *err)
     if (n->db == NULL) {
         rv = unfence_file(n->options->database, err);
     }
+    if (rv == APR_SUCCESS && n->db == NULL && sc_db_log_is_void(n->options->database)) {
+        rv = sc_db_open(&n->db, n->options->database, err); /* begins the log anew, before PHP */
+    }
     if (rv == APR_SUCCESS) {
         /* PHP first: requests may be waiting in a cut-over.  Our own connection
          * is for the next standby. */

@@ -149,6 +149,64 @@ def test_killed_at_the_commit_point_the_file_is_fenced(pair):
     assert b.rows() == ["before"]
 
 
+def copy_of(database):
+    """What the disk holds, without anybody's locks and index."""
+    for suffix in ("-wal", ""):
+        found = database.with_name("found.sqlite" + suffix)
+        found.write_bytes(database.with_name(database.name + suffix).read_bytes())
+    return found
+
+
+def change_page_1(database):
+    con = sqlite3.connect(database, timeout=5)
+    con.execute("CREATE TABLE more (n)")
+    con.close()
+
+
+@pytest.mark.parametrize("point", ["committed", "confirmed", "none"])
+def test_the_fence_outlives_every_process(pair, point):
+    """All that have the database open are killed: the next one reads the log anew, and must find no page 1 in it."""
+    a, b, _ = pair("old", f"{point}:1:kill")
+    a.start()
+    b.start()
+    keep = sqlite3.connect(a.sidecar.database)      # its close would empty the log
+    keep.execute("SELECT count(*) FROM writes").fetchone()
+    change_page_1(a.sidecar.database)
+    a.sidecar.pre_stop(check=False)
+    a.sidecar.kill()
+    a.php.stop()
+    database = copy_of(a.sidecar.database)
+    keep.close()
+    assert database.with_name(database.name + "-wal").stat().st_size > 32
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        insert(database, "late")
+    assert database.read_bytes()[18] == 0x7f
+    con = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    assert con.execute("SELECT count(*) FROM more").fetchone() == (0,), "nothing was lost with the log"
+    con.close()
+
+
+def test_a_log_that_was_void_is_used_again(pair):
+    """Back before the commit point: what is committed then is found after a power cut, and reaches the standby."""
+    a, b, _ = pair("old", "fenced:1:kill")
+    a.start()
+    b.start()
+    keep = sqlite3.connect(a.sidecar.database)      # so that the log's index goes on, void header or not
+    keep.execute("SELECT count(*) FROM writes").fetchone()
+    change_page_1(a.sidecar.database)
+    a.sidecar.pre_stop(check=False)
+    a.sidecar.env = {}
+    a.sidecar.start()
+    assert a.state == "PRIMARY"
+    insert(a.sidecar.database, "again", 5)
+    found = copy_of(a.sidecar.database)
+    keep.close()
+    con = sqlite3.connect(found)
+    assert con.execute("SELECT id FROM writes").fetchall() == [("again",)]
+    con.close()
+    wait.until(lambda: b.state == "STANDBY" and b.rows() == ["again"], 10, "the standby")
+
+
 def test_killed_before_the_commit_point_the_fence_is_lifted(pair):
     a, b, _ = pair("old", "fenced:1:kill")
     a.start()
