@@ -73,6 +73,8 @@ typedef struct sc_node {
     bool image_torn;          /* its last frames are half a transaction */
     bool image_unsure;        /* left by a process that died: not known to be whole */
     bool image_frozen;        /* promoted: the stream may not write any more */
+    int taking_over;          /* calls that may be between promise and PRIMARY */
+    uint64_t promises;        /* made so far by this process */
     int64_t caught_up_ms;     /* monotonic; last time nothing was missing */
     uint64_t lag_bytes;       /* told by the primary */
     sc_peer *stream;          /* to the primary, to be aborted */

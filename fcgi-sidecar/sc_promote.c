@@ -68,6 +68,7 @@ static apr_status_t promise(sc_node *n, const sc_message *m, const sc_position *
         n->state.position = *position;
         n->state.digest = digest;
         rv = sc_state_save(&n->state, err);
+        n->promises++; /* also when the disk has it in spite of the error */
         if (rv != APR_SUCCESS) {
             n->state.prepared = false;
         }
@@ -141,6 +142,14 @@ static apr_status_t swap_authority(sc_node *n, const sc_authority_record *old,
         rv = APR_SUCCESS;
     }
     return rv;
+}
+
+/* While taking_over is set no stream may begin a base. */
+static void take_over_ends(sc_node *n)
+{
+    pthread_mutex_lock(&n->lock);
+    n->taking_over--;
+    pthread_mutex_unlock(&n->lock);
 }
 
 /* The authority names us: record it, serve. */
@@ -230,6 +239,7 @@ void sc_promote_grant(sc_node *n, sc_control_request *request)
     if (rv == APR_SUCCESS) {
         record_pair(n, &n->state, &old, &new_record);
         n->image_frozen = true;
+        n->taking_over++;
     }
     pthread_mutex_unlock(&n->lock);
     if (rv == APR_SUCCESS) {
@@ -238,6 +248,7 @@ void sc_promote_grant(sc_node *n, sc_control_request *request)
         if (rv == APR_SUCCESS) {
             rv = become_primary(n, new_record.epoch, "GRANT", &err);
         }
+        take_over_ends(n);
     }
     else if (rv == APR_INCOMPLETE) {
         sc_state state;
@@ -312,6 +323,7 @@ void sc_promote_hook(sc_node *n, sc_control_request *request)
     sc_error err = { 0, "" };
     sc_state state;
     apr_status_t rv;
+    bool taking = false;
 
     sc_node_state(n, &state);
     if (state.id == SC_STATE_PRIMARY) {
@@ -324,13 +336,20 @@ void sc_promote_hook(sc_node *n, sc_control_request *request)
     }
     if (rv == APR_SUCCESS) {
         record_pair(n, &state, &old, &new_record);
+        pthread_mutex_lock(&n->lock);
+        n->taking_over++;
+        pthread_mutex_unlock(&n->lock);
         release_image(n);
         rv = swap_authority(n, &old, &new_record, &err);
+        taking = true;
     }
     if (rv == APR_SUCCESS) {
         sc_warn("SC0422", "the operator declared %s gone; what it committed and did not send is "
                 "lost", state.primary.uid);
         rv = become_primary(n, new_record.epoch, "operator", &err);
+    }
+    if (taking) {
+        take_over_ends(n);
     }
     answer(request, rv, &err, NULL);
 }

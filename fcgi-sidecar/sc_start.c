@@ -186,15 +186,36 @@ static bool find_by_peer(sc_node *n, const char *lineage, sc_member *m)
 }
 
 /* A standby that made a promise keeps its image until it is known that the
- * promise is void: the primary says that it is still PRIMARY. */
-static bool promise_stands(sc_node *n, const sc_authority_record *r)
+ * promise is void: the primary says that it is still PRIMARY.  Then it is
+ * withdrawn, unless it was made again meanwhile: durably, before a stream that
+ * would replace the image. */
+static apr_status_t settle_promise(sc_node *n, const sc_authority_record *r, sc_error *err)
 {
     sc_state state;
     sc_member m;
+    uint64_t promises;
+    bool void_now;
+    apr_status_t rv = APR_SUCCESS;
 
-    sc_node_state(n, &state);
-    return state.id == SC_STATE_STANDBY && state.prepared && r->epoch == state.epoch
-        && !ask_who(n, r->primary.control, state.lineage, &m);
+    pthread_mutex_lock(&n->lock);
+    state = n->state;
+    promises = n->promises;
+    pthread_mutex_unlock(&n->lock);
+    if (state.id != SC_STATE_STANDBY || !state.prepared) {
+        return APR_SUCCESS;
+    }
+    void_now = r->epoch != state.epoch || ask_who(n, r->primary.control, state.lineage, &m);
+    pthread_mutex_lock(&n->lock);
+    if (!void_now || n->promises != promises || n->taking_over > 0) {
+        rv = sc_error_set(err, SC_EAGAIN, "waiting for the GRANT that was promised to");
+    }
+    else if (n->state.id == SC_STATE_STANDBY) {
+        n->state.prepared = false;
+        rv = sc_state_save(&n->state, err);
+        n->state.prepared = rv != APR_SUCCESS;
+    }
+    pthread_mutex_unlock(&n->lock);
+    return rv;
 }
 
 /* One attempt: who is primary, forward to it, follow it until that ends. */
@@ -228,8 +249,9 @@ static apr_status_t follow_once(sc_node *n, sc_error *err)
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    if (promise_stands(n, &r)) {
-        return sc_error_set(err, SC_EAGAIN, "waiting for the GRANT that was promised to");
+    rv = settle_promise(n, &r, err);
+    if (rv != APR_SUCCESS) {
+        return rv;
     }
     rv = sc_sync_follow(n, &r.primary, err);
     if (rv != APR_SUCCESS && state.id == SC_STATE_EMPTY && find_by_peer(n, r.lineage, &r.primary)) {

@@ -51,7 +51,8 @@ void sc_sync_clean(const sc_node *n)
 
 /* --- messages --------------------------------------------------------------------- */
 
-/* A new base makes the image that was there, and a promise made for it, void. */
+/* A new base makes the image that was there void.  No promise rests on it, but
+ * what this instance committed in an earlier life may be left. */
 static apr_status_t begin_again(sc_node *n, sc_error *err)
 {
     n->state.prepared = false;
@@ -97,6 +98,9 @@ static apr_status_t take_hello(struct image *im, const uint8_t *payload, size_t 
         rv = sc_error_set(err, SC_EREFUSED, "the primary is at epoch %llu, behind this instance's "
                           "%llu", (unsigned long long)im->epoch,
                           (unsigned long long)n->state.epoch);
+    }
+    else if ((n->state.id == SC_STATE_STANDBY && n->state.prepared) || n->taking_over > 0) {
+        rv = sc_error_set(err, SC_EAGAIN, "a promise was made after this stream was asked for");
     }
     else {
         snprintf(n->state.lineage, sizeof(n->state.lineage), "%s", lineage);
@@ -406,7 +410,7 @@ static apr_status_t open_stream(sc_node *n, const sc_member *primary, sc_peer **
     if (rv == APR_SUCCESS) {
         pthread_mutex_lock(&n->lock);
         n->stream = *peer;
-        n->image_frozen = false;
+        n->image_frozen = n->image_frozen && n->taking_over > 0;
         if (n->stopping) {
             sc_peer_abort(*peer);
         }

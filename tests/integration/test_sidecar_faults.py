@@ -4,9 +4,12 @@ Every case has a point of sc_fault.h at which fcgi-sidecar-faults dies or fails;
 would. SIDECAR_FAULT_WALK=1 adds a walk through every point (20 minutes).
 """
 import os
+import signal
+import socket
 import sqlite3
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -147,6 +150,78 @@ def test_killed_at_the_commit_point_the_file_is_fenced(pair):
     a.sidecar.start()
     wait.until(lambda: b.state == "PRIMARY", 10, "the successor")
     assert b.rows() == ["before"]
+
+
+class SlowStreams:
+    """Before a control port: breaks streams on the standby's side alone, and can hold back what new ones answer."""
+
+    def __init__(self, target):
+        self.target, self.through, self.streams, self.asked = target, threading.Event(), [], threading.Event()
+        self.through.set()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                s, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(s,), daemon=True).start()
+
+    def _serve(self, s):
+        try:
+            with socket.create_connection(self.target) as up:
+                request = s.recv(65536)
+                follow = b"/v1/follow" in request
+                if follow:
+                    self.streams.append(s)
+                    if not self.through.is_set():
+                        self.asked.set()
+                up.sendall(request)
+                while chunk := up.recv(65536):
+                    if follow:
+                        self.through.wait(30)
+                    try:
+                        s.sendall(chunk)
+                    except OSError:
+                        pass        # the primary does not notice
+        except OSError:
+            pass
+        finally:
+            s.close()
+
+    def break_stream(self):
+        self.through.clear()
+        self.streams[-1].shutdown(socket.SHUT_RDWR)
+
+
+def test_a_late_hello_breaks_no_promise(pair):
+    """The stream broke, a new one is asked for; before it answers, the promise is made from the image that is kept."""
+    a, b, _ = pair("old", "committed:1:stop")
+    a.start()
+    insert(a.sidecar.database, "before", 5)
+    slow = SlowStreams(a.sidecar.control)
+    record = Path(str(a.sidecar.options["authority"]).removeprefix("file://"))
+    true_record = record.read_text()
+    record.write_text(true_record.replace("%s:%d" % a.sidecar.control, slow.address))
+    b.start()
+    assert b.state == "STANDBY"
+    slow.break_stream()
+    assert slow.asked.wait(10)
+    time.sleep(0.3)                                     # the primary has sent base and log by then
+    t = threading.Thread(target=a.sidecar.pre_stop, kwargs={"check": False})
+    t.start()
+    wait.until(lambda: "DRAINING -> FENCED" in a.sidecar.log(), 20, "the commit point")
+    record.write_text(true_record)
+    slow.through.set()                                  # HELLO comes, GRANT has not been sent
+    wait.until(lambda: "SC0410" in b.sidecar.log() or b.state == "SYNCING", 10, "HELLO")
+    a.sidecar.proc.send(signal.SIGCONT)
+    t.join(60)
+    slow.listener.close()
+    wait.until(lambda: b.state == "PRIMARY", 10, "the successor")
+    assert b.rows() == ["before"] and "a promise was made" in b.sidecar.log()
 
 
 def copy_of(database):
