@@ -94,6 +94,42 @@ static apr_status_t install_seed(sc_node *n, const char *staged, const sc_author
     return rv == APR_SUCCESS ? sc_node_activate(n, err) : rv;
 }
 
+/* The lineage that an EMPTY instance asked the authority for ("": it did not)
+ * is in its state before the authority can name it: so an authority that names
+ * it means this volume, and not one that was lost. */
+static bool has_claim(const sc_state *s)
+{
+    return s->id == SC_STATE_EMPTY && s->epoch == 0 && s->lineage[0] != '\0';
+}
+
+static apr_status_t save_claim(sc_node *n, const char *lineage, sc_error *err)
+{
+    apr_status_t rv;
+
+    pthread_mutex_lock(&n->lock);
+    snprintf(n->state.lineage, sizeof(n->state.lineage), "%s", lineage);
+    rv = sc_state_save(&n->state, err);
+    pthread_mutex_unlock(&n->lock);
+    return rv;
+}
+
+/* Saves the claim, or finds the one that a life before saved, and swaps. */
+static apr_status_t claim_lineage(sc_node *n, const sc_state *state, sc_authority_record *mine,
+                                  sc_error *err)
+{
+    apr_status_t rv;
+
+    if (has_claim(state)) {
+        memcpy(mine->lineage, state->lineage, sizeof(mine->lineage));
+    }
+    else {
+        sc_random_hex(mine->lineage, SC_LINEAGE_LEN / 2);
+    }
+    rv = save_claim(n, mine->lineage, err);
+    SC_STEP("claimed");
+    return rv == APR_SUCCESS ? sc_authority_swap(&n->authority, NULL, mine, err) : rv;
+}
+
 /* `granted`: the authority names this instance already (a restart between the
  * grant and the installation).  SC_ECHANGED: another instance was first. */
 static apr_status_t first_deployment(sc_node *n, const sc_authority_record *granted, sc_error *err)
@@ -104,9 +140,16 @@ static apr_status_t first_deployment(sc_node *n, const sc_authority_record *gran
     apr_status_t rv = seed_path(n, staged, err);
 
     sc_node_state(n, &state);
-    if (granted == NULL && state.lineage[0] != '\0') {
+    if (granted == NULL && state.lineage[0] != '\0' && !has_claim(&state)) {
         return sc_error_set(err, SC_EREFUSED, "the authority has no record, but this instance knows "
                             "the lineage %s: restore the authority's record", state.lineage);
+    }
+    if (granted != NULL && strcmp(granted->lineage, state.lineage) != 0) {
+        n->start_final = true;
+        return sc_error_set(err, SC_EREFUSED, "the authority names this instance, %s, as primary of "
+                            "the lineage %s, but this volume never had it: restore the volume, or "
+                            "promote a standby; only if the data is to be given up, remove the "
+                            "authority's record", state.uid, granted->lineage);
     }
     SC_STEP("first-deployment");
     if (rv == APR_SUCCESS) {
@@ -115,14 +158,7 @@ static apr_status_t first_deployment(sc_node *n, const sc_authority_record *gran
         n->start_final = rv != APR_SUCCESS; /* the same seed fails again */
     }
     if (rv == APR_SUCCESS && granted == NULL) {
-        sc_random_hex(mine.lineage, SC_LINEAGE_LEN / 2);
-        /* The uid must be durable before the authority names it. */
-        pthread_mutex_lock(&n->lock);
-        rv = sc_state_save(&n->state, err);
-        pthread_mutex_unlock(&n->lock);
-        if (rv == APR_SUCCESS) {
-            rv = sc_authority_swap(&n->authority, NULL, &mine, err);
-        }
+        rv = claim_lineage(n, &state, &mine, err);
     }
     if (rv == APR_SUCCESS) {
         rv = install_seed(n, staged, granted != NULL ? granted : &mine, err);
@@ -245,7 +281,10 @@ static apr_status_t follow_once(sc_node *n, sc_error *err)
                            "%llu, but its database is not here (state %s)",
                            (unsigned long long)r.epoch, sc_state_name(state.id));
     }
-    rv = sc_node_forward(n, &r.primary, r.epoch, err);
+    rv = has_claim(&state) ? save_claim(n, "", err) : APR_SUCCESS; /* another was first */
+    if (rv == APR_SUCCESS) {
+        rv = sc_node_forward(n, &r.primary, r.epoch, err);
+    }
     if (rv != APR_SUCCESS) {
         return rv;
     }

@@ -87,7 +87,7 @@ static bool check_authority(const sc_options *o, const sc_state *state)
     if (rv == APR_SUCCESS) {
         rv = sc_authority_read(&authority, &r, &err);
     }
-    if (rv == SC_ENONE && state->lineage[0] == '\0') {
+    if (rv == SC_ENONE && state->epoch == 0) {
         return told("authority", APR_SUCCESS, "no primary yet");
     }
     if (rv != APR_SUCCESS) {

@@ -4,6 +4,7 @@ Every case has a point of sc_fault.h at which fcgi-sidecar-faults dies or fails;
 would. SIDECAR_FAULT_WALK=1 adds a walk through every point (20 minutes).
 """
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -335,6 +336,51 @@ def test_the_first_deployment_dies_between_grant_and_installation(sidecar, tmp):
     a.start()
     a.post_start()
     assert a.status()["state"] == "PRIMARY" and a.status()["epoch"] == 1
+
+
+@pytest.mark.parametrize("point", ["claimed:1:kill", "authority-swap:1:kill"])
+def test_the_first_deployment_dies_after_its_claim(sidecar, tmp, point):
+    a = sidecar("a", seed=handover.seed(tmp))
+    a.binary = paths.staged(faults_binary(), tmp)
+    a.env = {"SIDECAR_FAULT": point}
+    a.start()
+    a.run("post-start", start_timeout="1s")
+    assert not a.proc.running()
+    a.env = {}
+    a.start()
+    a.post_start()
+    assert a.status()["state"] == "PRIMARY" and a.status()["epoch"] == 1
+
+
+def test_a_claim_gives_way_to_the_one_that_was_first(sidecar, tmp):
+    seed = handover.seed(tmp)
+    a, b = sidecar("a", seed=seed), sidecar("b", seed=seed)
+    b.binary = paths.staged(faults_binary(), tmp)
+    b.env = {"SIDECAR_FAULT": "claimed:1:kill"}
+    b.start()
+    b.run("post-start", start_timeout="1s")
+    assert not b.proc.running()
+    b.env = {}
+    a.start()
+    a.post_start()
+    b.start()
+    b.post_start()
+    assert b.status()["state"] == "STANDBY" and b.status()["lineage"] == a.status()["lineage"]
+
+
+def test_a_lost_volume_does_not_begin_from_the_seed(sidecar, tmp):
+    """The same uid comes back on an empty volume; the authority names it at epoch 1."""
+    a = sidecar("a", seed=handover.seed(tmp), options={"uid": "app-0"})
+    a.start()
+    a.post_start()
+    a.stop()
+    shutil.rmtree(a.state_dir)
+    for p in a.database.parent.glob("database.sqlite*"):
+        p.unlink()
+    a.start()
+    r = a.post_start(check=False)
+    assert r.returncode == 3 and "never had it" in r.stderr and not a.database.exists()
+    assert a.status()["state"] == "EMPTY"
 
 
 def test_a_failed_copy_leaves_nothing_behind(sidecar, tmp):
