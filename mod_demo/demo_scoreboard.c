@@ -171,7 +171,7 @@ static void write_traffic(prom_writer *w, const totals *t)
     /* apache_exporter's name breaks Prometheus' rule of base units, which the
      * text format is checked against (promtool check metrics).  Prometheus asks
      * for OpenMetrics, so its dashboards have it; the text format has the same
-     * sum as apache_response_size_bytes_sum. */
+     * sum, that of apache_response_size_bytes. */
     if (w->format == PROM_OPENMETRICS) {
         prom_begin(w, &sent);
         prom_u64(w, NULL, 0, bytes / 1024);
