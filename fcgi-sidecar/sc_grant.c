@@ -27,15 +27,57 @@ static apr_status_t send_grant(sc_node *n, const sc_state *state, sc_error *err)
     return rv;
 }
 
+apr_status_t sc_grant_take_back(sc_node *n, sc_error *err)
+{
+    apr_status_t rv = APR_SUCCESS;
+
+    pthread_mutex_lock(&n->lock);
+    if (n->state.id == SC_STATE_FENCED) {
+        sc_state before = n->state;
+
+        n->state.epoch++;
+        n->state.primary = n->self;
+        memset(&n->state.successor, 0, sizeof(n->state.successor));
+        n->state.prepared = false;
+        rv = sc_state_move(&n->state, SC_STATE_PRIMARY, "taken back", err);
+        if (rv != APR_SUCCESS) {
+            n->state = before;
+        }
+        else if (n->db != NULL) {
+            rv = sc_db_log_restore(n->db, err);
+            if (rv == APR_SUCCESS) {
+                rv = sc_db_fence_set(sc_db_fd(n->db), false, err);
+            }
+            if (rv != APR_SUCCESS) {
+                sc_fail("SC0434", "can not take the database back (%s); ending, so that a restart "
+                        "reads the state from disk", err->text);
+                _exit(1);
+            }
+            sc_db_unlock(n->db);
+        }
+    }
+    pthread_cond_broadcast(&n->changed);
+    pthread_mutex_unlock(&n->lock);
+    return rv == APR_SUCCESS ? sc_node_activate(n, err) : rv;
+}
+
 /* The successor may be primary by now and a restart of its may have given it
- * another address: the authority knows it. */
+ * another address: the authority knows it.  Or it names this instance: a life
+ * before took the database back. */
 static void look_up_successor(sc_node *n, sc_state *state)
 {
     sc_authority_record r;
+    sc_error err = { 0, "" };
 
-    if (sc_authority_read(&n->authority, &r, NULL) == APR_SUCCESS
-        && strcmp(r.primary.uid, state->successor.uid) == 0) {
+    if (sc_authority_read(&n->authority, &r, NULL) != APR_SUCCESS) {
+        return;
+    }
+    if (strcmp(r.primary.uid, state->successor.uid) == 0) {
         state->successor = r.primary;
+    }
+    else if (strcmp(r.primary.uid, state->uid) == 0 && strcmp(r.lineage, state->lineage) == 0
+             && r.epoch == state->epoch + 1 && sc_grant_take_back(n, &err) != APR_SUCCESS) {
+        sc_fail("SC0438", "can not take the database back: %s", err.text);
     }
 }
 
@@ -53,13 +95,14 @@ static apr_status_t grant(sc_node *n, sc_state *state, sc_error *err)
             break;
         }
         if (strcmp(last, err->text) != 0) {
-            sc_warn("SC0437", "GRANT not confirmed, asking again: %s", err->text);
+            sc_warn("SC0437", "GRANT not confirmed, asking %s again: %s (if it is gone for ever: "
+                    "fcgi-sidecar promote, on this instance)", state->successor.uid, err->text);
             memcpy(last, err->text, sizeof(last));
         }
         look_up_successor(n, state);
         pthread_mutex_lock(&n->lock);
         sc_node_wait(n, GRANT_RETRY_MS);
-        go_on = !n->stopping;
+        go_on = !n->stopping && n->state.id == SC_STATE_FENCED;
         pthread_mutex_unlock(&n->lock);
     }
     return rv;

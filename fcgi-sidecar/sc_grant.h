@@ -15,4 +15,9 @@ apr_status_t sc_grant_finish(sc_node *n, int64_t held_us, sc_error *err);
  * database that is not there needs none. */
 apr_status_t sc_grant_fence_again(sc_node *n, sc_error *err);
 
+/* The authority names this FENCED instance at the epoch after its own, so no
+ * GRANT of it can succeed any more: PRIMARY again.  Does nothing when that was
+ * done. */
+apr_status_t sc_grant_take_back(sc_node *n, sc_error *err);
+
 #endif /* SC_GRANT_H */

@@ -7,6 +7,7 @@
 
 #include "fcgi-sidecar/sc_fault.h"
 #include "fcgi-sidecar/sc_file.h"
+#include "fcgi-sidecar/sc_grant.h"
 #include "fcgi-sidecar/sc_log.h"
 #include "fcgi-sidecar/sc_sync.h"
 
@@ -278,22 +279,52 @@ apr_status_t sc_promote_resume(sc_node *n, sc_error *err)
 
 /* --- the operator's decision ---------------------------------------------------------- */
 
-static apr_status_t primary_silent(sc_node *n, const sc_state *state, sc_error *err)
+static apr_status_t is_silent(sc_node *n, const sc_state *state, const sc_member *m,
+                              const char *what, sc_error *err)
 {
     sc_peer_call call;
     json_t *who = NULL;
     char name[32] = "?";
     apr_status_t rv;
 
-    sc_node_call(n, &call, state, state->primary.control, "/v1/who", "");
+    sc_node_call(n, &call, state, m->control, "/v1/who", "");
     rv = sc_peer_request(&call, NULL, &who, NULL);
     sc_json_string(who, "state", name, sizeof(name));
     json_decref(who);
+    return rv != APR_SUCCESS ? APR_SUCCESS
+        : sc_error_set(err, SC_EREFUSED, "%s %s answers (%s): %s", what, m->control, name,
+                       state->id == SC_STATE_FENCED ? "it will take the GRANT"
+                                                    : "use its pre-stop");
+}
+
+/* A FENCED instance whose successor is gone: the swap takes the next epoch
+ * before a GRANT that is still on its way can. */
+static apr_status_t take_back(sc_node *n, const sc_state *state, sc_error *err)
+{
+    sc_authority_record old, mine;
+    apr_status_t rv = is_silent(n, state, &state->successor, "the successor", err);
+
     if (rv == APR_SUCCESS) {
-        return sc_error_set(err, SC_EREFUSED, "the primary %s answers (%s): use its pre-stop",
-                            state->primary.control, name);
+        rv = sc_authority_read(&n->authority, &old, err);
     }
-    return APR_SUCCESS;
+    if (rv == APR_SUCCESS && (strcmp(old.lineage, state->lineage) != 0
+                              || strcmp(old.primary.uid, state->uid) != 0)) {
+        rv = sc_error_set(err, SC_EREFUSED, "the authority names %s at epoch %llu: the successor "
+                          "has the database", old.primary.uid, (unsigned long long)old.epoch);
+    }
+    if (rv == APR_SUCCESS && old.epoch == state->epoch) {
+        mine = old;
+        mine.epoch++;
+        mine.primary = n->self;
+        rv = swap_authority(n, &old, &mine, err);
+    }
+    SC_STEP("taken-back");
+    if (rv == APR_SUCCESS) {
+        sc_warn("SC0424", "the operator declared the successor %s gone; taking the database back",
+                state->successor.uid);
+        rv = sc_grant_take_back(n, err);
+    }
+    return rv;
 }
 
 /* May this image become the database without the primary's consent? */
@@ -330,9 +361,14 @@ void sc_promote_hook(sc_node *n, sc_control_request *request)
         sc_control_answer(request, NULL);
         return;
     }
+    if (state.id == SC_STATE_FENCED) {
+        rv = take_back(n, &state, &err);
+        answer(request, rv, &err, NULL);
+        return;
+    }
     rv = image_usable(n, &state, &err);
     if (rv == APR_SUCCESS) {
-        rv = primary_silent(n, &state, &err);
+        rv = is_silent(n, &state, &state.primary, "the primary", &err);
     }
     if (rv == APR_SUCCESS) {
         record_pair(n, &state, &old, &new_record);

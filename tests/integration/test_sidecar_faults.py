@@ -3,6 +3,7 @@
 Every case has a point of sc_fault.h at which fcgi-sidecar-faults dies or fails; what died is started again as kubelet
 would. SIDECAR_FAULT_WALK=1 adds a walk through every point (20 minutes).
 """
+import json
 import os
 import shutil
 import signal
@@ -153,6 +154,10 @@ def test_killed_at_the_commit_point_the_file_is_fenced(pair):
     assert b.rows() == ["before"]
 
 
+def record_of(instance):
+    return Path(str(instance.sidecar.options["authority"]).removeprefix("file://"))
+
+
 class SlowStreams:
     """Before a control port: breaks streams on the standby's side alone, and can hold back what new ones answer."""
 
@@ -204,7 +209,7 @@ def test_a_late_hello_breaks_no_promise(pair):
     a.start()
     insert(a.sidecar.database, "before", 5)
     slow = SlowStreams(a.sidecar.control)
-    record = Path(str(a.sidecar.options["authority"]).removeprefix("file://"))
+    record = record_of(a)
     true_record = record.read_text()
     record.write_text(true_record.replace("%s:%d" % a.sidecar.control, slow.address))
     b.start()
@@ -323,6 +328,57 @@ def test_a_reader_that_keeps_the_log_out_of_the_file(pair):
     reader.close()
     t.join(60)
     assert b.state == "PRIMARY" and b.rows() == ["behind"] and "SC0433" not in a.sidecar.log()
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_the_successor_is_lost_after_its_promise(pair, restart):
+    """Only the operator can know that it does not come back; then the old one has its database again."""
+    a, b, _ = pair("new", "grant:1:kill")
+    a.start()
+    b.start()
+    insert(a.sidecar.database, "before", 5)
+    t = threading.Thread(target=a.sidecar.pre_stop, kwargs={"check": False})
+    t.start()
+    wait.until(lambda: "SC0437" in a.sidecar.log() and not b.sidecar.proc.running(), 20, "the loss")
+    if restart:
+        a.sidecar.kill()
+        t.join(60)
+        a.sidecar.binary = paths.staged(faults_binary(), a.sidecar.root)
+        a.sidecar.env = {"SIDECAR_FAULT": "taken-back:1:kill"}
+        a.sidecar.start()
+        assert a.state == "FENCED"
+        a.sidecar.run("promote")                        # dies between swap and record
+        assert not a.sidecar.proc.running()
+        a.sidecar.env = {}
+        a.sidecar.start()
+    else:
+        r = a.sidecar.run("promote")
+        assert r.returncode == 0, r.stderr
+    wait.until(lambda: a.state == "PRIMARY", 10, "the old one")
+    assert a.sidecar.status()["epoch"] == 2
+    insert(a.sidecar.database, "after", 5)
+    b.sidecar.env = {}
+    b.sidecar.start()                                   # it comes back all the same: its promise is void
+    if restart:
+        wait.until(lambda: b.state == "STANDBY" and b.rows() == ["before", "after"], 15, "a standby again")
+    else:
+        wait.until(lambda: b.state == "PRIMARY", 15, "the pre-stop, which goes on")
+        assert b.rows() == ["before", "after"]
+        t.join(60)
+
+
+def test_promote_leaves_it_to_a_successor_that_answers(pair):
+    a, b, _ = pair("new", "swapped:1:stop")
+    a.start()
+    b.start()
+    t = threading.Thread(target=a.sidecar.pre_stop, kwargs={"check": False})
+    t.start()
+    wait.until(lambda: "FENCED" in a.sidecar.log() and json.loads(record_of(a).read_text())["epoch"] == 2, 20, "the swap")
+    r = a.sidecar.run("promote")
+    assert r.returncode == 3 and "the successor has the database" in r.stderr
+    b.sidecar.proc.send(signal.SIGCONT)
+    t.join(60)
+    assert (a.state, b.state) == ("FORWARDING", "PRIMARY")
 
 
 def test_the_first_deployment_dies_between_grant_and_installation(sidecar, tmp):

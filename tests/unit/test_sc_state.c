@@ -111,9 +111,10 @@ static void refuses_moves_that_are_not_listed(void **state)
             allowed += sc_state_allows((sc_state_id)from, (sc_state_id)to);
         }
     }
-    assert_int_equal(allowed, 11);
-    /* Past the commit point there is no way back to writing. */
-    assert_false(sc_state_allows(SC_STATE_FENCED, SC_STATE_PRIMARY));
+    assert_int_equal(allowed, 12);
+    /* Past the commit point the only way back is another swap of the authority. */
+    assert_true(sc_state_allows(SC_STATE_FENCED, SC_STATE_PRIMARY));
+    assert_false(sc_state_allows(SC_STATE_FENCED, SC_STATE_DRAINING));
     assert_false(sc_state_allows(SC_STATE_FORWARDING, SC_STATE_PRIMARY));
     assert_false(sc_state_allows(SC_STATE_SYNCING, SC_STATE_PRIMARY));
 }
