@@ -49,7 +49,7 @@ apr_status_t sc_grant_take_back(sc_node *n, sc_error *err)
                 rv = sc_db_fence_set(sc_db_fd(n->db), false, err);
             }
             if (rv != APR_SUCCESS) {
-                sc_fail("SC0434", "can not take the database back (%s); ending, so that a restart "
+                sc_fail("SC0425", "can not take the database back (%s); ending, so that a restart "
                         "reads the state from disk", err->text);
                 _exit(1);
             }
@@ -77,7 +77,7 @@ static void look_up_successor(sc_node *n, sc_state *state)
     }
     else if (strcmp(r.primary.uid, state->uid) == 0 && strcmp(r.lineage, state->lineage) == 0
              && r.epoch == state->epoch + 1 && sc_grant_take_back(n, &err) != APR_SUCCESS) {
-        sc_fail("SC0438", "can not take the database back: %s", err.text);
+        sc_fail("SC0426", "can not take the database back: %s", err.text);
     }
 }
 
