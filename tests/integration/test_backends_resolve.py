@@ -8,7 +8,7 @@ from tools.resolver import Resolver
 
 CONFIG = """
 DemoBackend fcgi://php:{port}
-DemoHealthCheck interval=100ms timeout=500ms fall=1
+DemoHealthCheck interval=100ms timeout=2s fall=1
 DemoTimeout connect=700ms queue=300ms
 <Location "/health">
     SetHandler demo-health
