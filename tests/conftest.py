@@ -20,6 +20,22 @@ def pytest_addoption(parser):
     parser.addoption("--keep", action="store_true", help="keep the folders of failed tests, and say where they are")
 
 
+#: Files whose tests share no server: any process may take any of them.
+SPREAD = ("test_sidecar_",)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """With --dist loadgroup a file's tests stay together, for the servers they share; the spread ones fill the gaps."""
+    together, spread = [], []
+    for item in items:
+        (spread if Path(str(item.fspath)).name.startswith(SPREAD) else together).append(item)
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in together:
+            item.add_marker(pytest.mark.xdist_group(Path(str(item.fspath)).name))
+    items[:] = together + spread
+
+
 def pytest_report_header(config):
     san = ", sanitizers" if paths.SANITIZE else ""
     return f"build: {paths.BUILD}{san}; httpd: {paths.httpd_binary()}; php-fpm: {paths.php_fpm_binary()}"
