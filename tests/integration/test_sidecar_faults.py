@@ -75,7 +75,7 @@ def cut_over(a, b, x, first=None):
         b.php.start()
         with handover.Writers(a.php.docroot, [a.sidecar.relay, b.sidecar.relay], n=3, pause=0.01) as w:
             w.wait(10)
-            a.sidecar.pre_stop(check=False)
+            a.sidecar.pre_stop(check=False, start_timeout="2s")
             w.wait(15, timeout=60)
         primaries = [i for i in (a, b) if i.sidecar.status()["primary"]]
         assert len(primaries) == 1, f"{a.state} and {b.state}"
@@ -144,7 +144,7 @@ def test_killed_at_the_commit_point_the_file_is_fenced(pair):
     a.start()
     b.start()
     insert(a.sidecar.database, "before")
-    a.sidecar.pre_stop(check=False)
+    a.sidecar.pre_stop(check=False, start_timeout="2s")
     assert not a.sidecar.proc.running()
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         insert(a.sidecar.database, "late")
@@ -253,7 +253,7 @@ def test_the_fence_outlives_every_process(pair, point):
     keep = sqlite3.connect(a.sidecar.database)      # its close would empty the log
     keep.execute("SELECT count(*) FROM writes").fetchone()
     change_page_1(a.sidecar.database)
-    a.sidecar.pre_stop(check=False)
+    a.sidecar.pre_stop(check=False, start_timeout="2s")
     a.sidecar.kill()
     a.php.stop()
     database = copy_of(a.sidecar.database)
@@ -275,7 +275,7 @@ def test_a_log_that_was_void_is_used_again(pair):
     keep = sqlite3.connect(a.sidecar.database)      # so that the log's index goes on, void header or not
     keep.execute("SELECT count(*) FROM writes").fetchone()
     change_page_1(a.sidecar.database)
-    a.sidecar.pre_stop(check=False)
+    a.sidecar.pre_stop(check=False, start_timeout="2s")
     a.sidecar.env = {}
     a.sidecar.start()
     assert a.state == "PRIMARY"
@@ -292,7 +292,7 @@ def test_killed_before_the_commit_point_the_fence_is_lifted(pair):
     a, b, _ = pair("old", "fenced:1:kill")
     a.start()
     b.start()
-    a.sidecar.pre_stop(check=False)
+    a.sidecar.pre_stop(check=False, start_timeout="2s")
     assert not a.sidecar.proc.running() and a.sidecar.database.read_bytes()[18] == 0x7f
     a.sidecar.env = {}
     a.sidecar.start()
@@ -337,7 +337,7 @@ def test_the_successor_is_lost_after_its_promise(pair, restart):
     a.start()
     b.start()
     insert(a.sidecar.database, "before", 5)
-    t = threading.Thread(target=a.sidecar.pre_stop, kwargs={"check": False})
+    t = threading.Thread(target=a.sidecar.pre_stop, kwargs={"check": False, "start_timeout": "2s"})
     t.start()
     wait.until(lambda: "SC0437" in a.sidecar.log() and not b.sidecar.proc.running(), 20, "the loss")
     if restart:
@@ -347,7 +347,7 @@ def test_the_successor_is_lost_after_its_promise(pair, restart):
         a.sidecar.env = {"SIDECAR_FAULT": "taken-back:1:kill"}
         a.sidecar.start()
         assert a.state == "FENCED"
-        a.sidecar.run("promote")                        # dies between swap and record
+        a.sidecar.run("promote", start_timeout="2s")     # dies between swap and record
         assert not a.sidecar.proc.running()
         a.sidecar.env = {}
         a.sidecar.start()
