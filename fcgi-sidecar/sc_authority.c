@@ -56,6 +56,22 @@ bool sc_authority_record_equal(const sc_authority_record *a, const sc_authority_
         && strcmp(a->primary.uid, b->primary.uid) == 0;
 }
 
+apr_status_t sc_authority_expect(apr_status_t rv, const sc_authority_record *now,
+                                 const sc_authority_record *from, sc_error *err)
+{
+    bool none = rv == SC_ENONE;
+
+    if (rv != APR_SUCCESS && !none) {
+        return rv;
+    }
+    if (from == NULL ? none : !none && sc_authority_record_equal(now, from)) {
+        return APR_SUCCESS;
+    }
+    return sc_error_set(err, SC_ECHANGED, "the authority names %s at epoch %llu",
+                        none ? "nobody" : now->primary.uid,
+                        none ? 0ull : (unsigned long long)now->epoch);
+}
+
 char *sc_authority_record_text(const sc_authority_record *r)
 {
     json_t *json = json_pack("{s:i, s:s, s:I, s:o}", "format", RECORD_FORMAT,

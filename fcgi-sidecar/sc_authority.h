@@ -50,6 +50,12 @@ apr_status_t sc_authority_swap(const sc_authority *a, const sc_authority_record 
 /* Same lineage, epoch and uid. */
 bool sc_authority_record_equal(const sc_authority_record *a, const sc_authority_record *b);
 
+/* The comparison of a swap, common to both kinds.  rv is what reading the
+ * record now gave: APR_SUCCESS, SC_ENONE, or a failure, which is returned.
+ * APR_SUCCESS: the record is from (NULL: there is none); else SC_ECHANGED. */
+apr_status_t sc_authority_expect(apr_status_t rv, const sc_authority_record *now,
+                                 const sc_authority_record *from, sc_error *err);
+
 /* The record's JSON text, common to both kinds.  malloc'ed; NULL: no memory. */
 char *sc_authority_record_text(const sc_authority_record *r);
 bool  sc_authority_record_parse(sc_authority_record *r, const char *text, size_t len);

@@ -70,21 +70,13 @@ static apr_status_t file_swap(const sc_authority *a, const sc_authority_record *
     char *text = NULL;
     int fd = -1;
     apr_status_t rv = take_lock(a->place, &fd, err);
-    bool same;
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
     rv = file_read(a, &now, err);
-    if (rv != APR_SUCCESS && rv != SC_ENONE) {
-        goto leave;
-    }
-    same = from == NULL ? rv == SC_ENONE
-                        : rv == APR_SUCCESS && sc_authority_record_equal(&now, from);
-    if (!same) {
-        rv = sc_error_set(err, SC_ECHANGED, "the authority names %s at epoch %llu",
-                          rv == SC_ENONE ? "nobody" : now.primary.uid,
-                          rv == SC_ENONE ? 0ull : (unsigned long long)now.epoch);
+    rv = sc_authority_expect(rv, &now, from, err);
+    if (rv != APR_SUCCESS) {
         goto leave;
     }
     SC_STEP("authority-swap");

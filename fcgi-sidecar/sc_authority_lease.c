@@ -343,20 +343,13 @@ static apr_status_t lease_swap(const sc_authority *a, const sc_authority_record 
     sc_authority_record now;
     json_t *object = NULL;
     apr_status_t rv = get_object(a, &object, err);
-    bool is_new = rv == SC_ENONE, same;
+    bool is_new = rv == SC_ENONE;
 
     if (rv == APR_SUCCESS) {
         rv = record_of(a, object, &now, err);
     }
-    if (rv != APR_SUCCESS && rv != SC_ENONE) {
-        goto leave;
-    }
-    same = from == NULL ? rv == SC_ENONE
-                        : rv == APR_SUCCESS && sc_authority_record_equal(&now, from);
-    if (!same) {
-        rv = sc_error_set(err, SC_ECHANGED, "the authority names %s at epoch %llu",
-                          rv == SC_ENONE ? "nobody" : now.primary.uid,
-                          rv == SC_ENONE ? 0ull : (unsigned long long)now.epoch);
+    rv = sc_authority_expect(rv, &now, from, err);
+    if (rv != APR_SUCCESS) {
         goto leave;
     }
     SC_STEP("authority-swap");
