@@ -145,7 +145,7 @@ def test_killed_at_the_commit_point_the_file_is_fenced(pair):
     b.start()
     insert(a.sidecar.database, "before")
     a.sidecar.pre_stop(check=False, start_timeout="2s")
-    assert not a.sidecar.proc.running()
+    a.sidecar.proc.wait()
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         insert(a.sidecar.database, "late")
     a.sidecar.env = {}
@@ -293,7 +293,8 @@ def test_killed_before_the_commit_point_the_fence_is_lifted(pair):
     a.start()
     b.start()
     a.sidecar.pre_stop(check=False, start_timeout="2s")
-    assert not a.sidecar.proc.running() and a.sidecar.database.read_bytes()[18] == 0x7f
+    a.sidecar.proc.wait()
+    assert a.sidecar.database.read_bytes()[18] == 0x7f
     a.sidecar.env = {}
     a.sidecar.start()
     assert a.state == "PRIMARY"
@@ -348,7 +349,7 @@ def test_the_successor_is_lost_after_its_promise(pair, restart):
         a.sidecar.start()
         assert a.state == "FENCED"
         a.sidecar.run("promote", start_timeout="2s")     # dies between swap and record
-        assert not a.sidecar.proc.running()
+        a.sidecar.proc.wait()
         a.sidecar.env = {}
         a.sidecar.start()
     else:
@@ -387,7 +388,8 @@ def test_the_first_deployment_dies_between_grant_and_installation(sidecar, tmp):
     a.env = {"SIDECAR_FAULT": "install-seed:1:kill"}
     a.start()
     a.run("post-start", start_timeout="1s")
-    assert not a.proc.running() and not a.database.exists()
+    a.proc.wait()
+    assert not a.database.exists()
     a.env = {}
     a.start()
     a.post_start()
@@ -401,7 +403,7 @@ def test_the_first_deployment_dies_after_its_claim(sidecar, tmp, point):
     a.env = {"SIDECAR_FAULT": point}
     a.start()
     a.run("post-start", start_timeout="1s")
-    assert not a.proc.running()
+    a.proc.wait()
     a.env = {}
     a.start()
     a.post_start()
@@ -415,7 +417,7 @@ def test_a_claim_gives_way_to_the_one_that_was_first(sidecar, tmp):
     b.env = {"SIDECAR_FAULT": "claimed:1:kill"}
     b.start()
     b.run("post-start", start_timeout="1s")
-    assert not b.proc.running()
+    b.proc.wait()
     b.env = {}
     a.start()
     a.post_start()
