@@ -14,6 +14,10 @@ APLOG_USE_MODULE(demo);
 #define WAIT_MAX_US 50000   /* the longest wait for a kept connection */
 #define WAIT_YIELDS 20      /* looks at the pool before a thread goes to sleep for it */
 
+/* Whoever comes at the right moment takes a connection past those who wait,
+ * which spares a change of threads; past one who waits for this long nobody. */
+#define WAIT_FAIR_US 2000
+
 /* Where answers take less than this it pays to look for them before sleeping;
  * a busy machine changes the average of that time, not the least. */
 #define BRIEF_US 150
@@ -29,20 +33,30 @@ APLOG_USE_MODULE(demo);
  * gateway, another child, a POST) has his turn. */
 #define SLICE_US 50000
 
+/* A thread in idle_wait(), on its stack; under the lock. */
+typedef struct demo_waiter {
+    struct demo_waiter *next;
+    apr_time_t since;
+    demo_conn *conn;            /* what it was given, and is out of the list then, */
+    bool admitted;              /* or leave to open one that may be kept */
+    pthread_cond_t given;
+} demo_waiter;
+
 /* What this child holds of one address. */
 typedef struct {
     demo_conn *idle;            /* last in, first out: the rest ages and is closed */
     _Atomic unsigned held;      /* idle and in use; written under the lock */
-    unsigned waiting;           /* threads in demo_pool_take() */
+    demo_waiter *first, **last; /* who waits, in the order they came */
+    unsigned waiting;           /* how many these are */
     apr_interval_time_t service; /* moving average of a request's time on a connection */
     _Atomic apr_interval_time_t least[2]; /* read without the lock: the shortest such time, of this second and the one before */
     apr_time_t second;
-    pthread_cond_t given;
 } demo_place;
 
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t reaper_wake;
+    pthread_condattr_t monotonic; /* for the conditions of waiters */
     demo_place place[DEMO_ADDRESSES_MAX];
     unsigned idle_count;
     apr_interval_time_t idle_min; /* the shortest idle= seen: how often to look */
@@ -139,17 +153,15 @@ static apr_status_t pool_stop(void *unused)
 
 void demo_pool_child_init(apr_pool_t *pchild, server_rec *s)
 {
-    pthread_condattr_t attr;
     sigset_t all, old;
     int error;
 
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&pool.reaper_wake, &attr);
+    pthread_condattr_init(&pool.monotonic);
+    pthread_condattr_setclock(&pool.monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&pool.reaper_wake, &pool.monotonic);
     for (unsigned i = 0; i < DEMO_ADDRESSES_MAX; i++) {
-        pthread_cond_init(&pool.place[i].given, &attr);
+        pool.place[i].last = &pool.place[i].first;
     }
-    pthread_condattr_destroy(&attr);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     error = pthread_create(&pool.reaper, NULL, reaper_main, NULL);
@@ -209,44 +221,111 @@ static bool wait_is_short(const demo_place *place)
            && place->service * (place->waiting + 1) / place->held < WAIT_MAX_US / 2;
 }
 
-/* Lets others run, one of which may hold what is waited for: where answers take
- * microseconds this costs less than to sleep and be woken.  Under the lock. */
-static demo_conn *idle_yield(demo_place *place)
+static void waiter_enter(demo_place *place, demo_waiter *w)
 {
-    demo_conn *conn = NULL;
+    w->next = NULL;
+    w->conn = NULL;
+    w->admitted = false;
+    w->since = apr_time_now();
+    pthread_cond_init(&w->given, &pool.monotonic);
+    *place->last = w;
+    place->last = &w->next;
+    place->waiting++;
+}
 
-    for (int i = 0; i < WAIT_YIELDS && conn == NULL; i++) {
+static void waiter_leave(demo_place *place, demo_waiter *w)
+{
+    demo_waiter **at = &place->first;
+
+    while (*at != w) {
+        at = &(*at)->next;
+    }
+    *at = w->next;
+    if (place->last == &w->next) {
+        place->last = at;
+    }
+    place->waiting--;
+}
+
+/* Has the waiter been given something, or lies a connection idle? */
+static bool waiter_look(demo_place *place, demo_waiter *w)
+{
+    if (w->conn == NULL && !w->admitted) {
+        w->conn = idle_pop(place);
+        if (w->conn != NULL) {
+            waiter_leave(place, w);
+        }
+    }
+    return w->conn != NULL || w->admitted;
+}
+
+/* Under the lock; NULL and *admitted as in demo_pool_take().  A wait begins with
+ * letting others run, one of which may hold what is waited for: where answers
+ * take microseconds this costs less than to sleep and be woken. */
+static demo_conn *idle_wait(demo_place *place, bool *admitted)
+{
+    struct timespec until;
+    demo_waiter w;
+    int error = 0;
+
+    waiter_enter(place, &w);
+    for (int i = is_brief(place) ? WAIT_YIELDS : 0; i > 0 && !waiter_look(place, &w); i--) {
         pthread_mutex_unlock(&pool.lock);
         sched_yield();
         pthread_mutex_lock(&pool.lock);
-        conn = idle_pop(place);
     }
-    return conn;
+    deadline_in(&until, WAIT_MAX_US);
+    while (!waiter_look(place, &w) && error == 0 && place->held > 0 && !pool.stop) {
+        error = pthread_cond_timedwait(&w.given, &pool.lock, &until);
+    }
+    if (w.conn == NULL && !w.admitted) {
+        waiter_leave(place, &w);
+    }
+    *admitted = w.admitted;
+    pthread_cond_destroy(&w.given);
+    return w.conn;
 }
 
-static demo_conn *idle_wait(demo_place *place)
+/* Among the idle ones, or to the one who waits for too long.  Under the lock. */
+static void idle_push(demo_place *place, demo_conn *conn, apr_time_t now)
 {
-    struct timespec until;
-    demo_conn *conn;
-    int error = 0;
+    demo_waiter *w = place->first;
 
-    place->waiting++;
-    conn = is_brief(place) ? idle_yield(place) : NULL;
-    if (conn == NULL) {
-        deadline_in(&until, WAIT_MAX_US);
+    if (w != NULL && now - w->since >= WAIT_FAIR_US) {
+        waiter_leave(place, w);
+        w->conn = conn;
     }
-    while (conn == NULL && error == 0 && !pool.stop) {
-        error = pthread_cond_timedwait(&place->given, &pool.lock, &until);
-        conn = idle_pop(place);
+    else {
+        conn->next = place->idle;
+        place->idle = conn;
+        pool.idle_count++;
+        demo_conns_idle(conn->slot, 1);
     }
-    place->waiting--;
-    return conn;
+    if (w != NULL) {
+        pthread_cond_signal(&w->given);
+    }
 }
 
-static void conn_drop(demo_place *place, demo_conn *conn)
+/* Closes a connection that is counted.  pass_on: the first who waits may open
+ * another in its stead, else the other children may. */
+static void counted_drop(demo_conn *conn, bool pass_on)
 {
+    demo_place *place = &pool.place[conn->slot];
+    demo_waiter *w;
+
     pthread_mutex_lock(&pool.lock);
-    place->held--;
+    w = place->first;
+    if (w != NULL && pass_on && !pool.stop) {
+        conn->counted = false;
+        waiter_leave(place, w);
+        w->admitted = true;
+        pthread_cond_signal(&w->given);
+    }
+    else if (--place->held == 0) {
+        for (; w != NULL; w = w->next) {
+            pthread_cond_signal(&w->given);     /* nothing comes back any more */
+        }
+    }
     pthread_mutex_unlock(&pool.lock);
     demo_conn_close(conn);
 }
@@ -254,7 +333,7 @@ static void conn_drop(demo_place *place, demo_conn *conn)
 void demo_pool_drop(demo_conn *conn)
 {
     if (conn != NULL && conn->counted) {
-        conn_drop(&pool.place[conn->slot], conn);
+        counted_drop(conn, true);
     }
     else {
         demo_conn_close(conn);
@@ -316,10 +395,11 @@ demo_conn *demo_pool_take(const demo_target *target, const demo_pool_conf *conf,
             }
             waited = true;
             pthread_mutex_lock(&pool.lock);
-            conn = wait_is_short(place) ? idle_wait(place) : NULL;
+            conn = wait_is_short(place) ? idle_wait(place, admitted) : NULL;
             pthread_mutex_unlock(&pool.lock);
         }
         if (conn == NULL) {
+            *admitted = *admitted || admit(place, target->slot, conf);
             return NULL;
         }
         if (conn->use == target->use && demo_conn_usable(conn)) {
@@ -328,7 +408,7 @@ demo_conn *demo_pool_take(const demo_target *target, const demo_pool_conf *conf,
             conn->taken = apr_time_now();
             return conn;
         }
-        conn_drop(place, conn);
+        counted_drop(conn, false);
     }
 }
 
@@ -353,12 +433,16 @@ void demo_pool_give(demo_conn *conn, const demo_pool_conf *conf)
 {
     demo_place *place = &pool.place[conn->slot];
     apr_time_t now = apr_time_now();
-    bool wake;
+    bool wake, wanted;
 
     conn->busy += now - conn->taken;
-    if (!conn->counted || conn->busy > SLICE_US || pool.stop || httpd_stops()
-        || (now - demo_conns_wanted(conn->slot) < WANTED_US && place->held > pool_share(conf))) {
-        demo_pool_drop(conn);
+    if (!conn->counted) {
+        demo_conn_close(conn);
+        return;
+    }
+    wanted = now - demo_conns_wanted(conn->slot) < WANTED_US && place->held > pool_share(conf);
+    if (conn->busy > SLICE_US || wanted || pool.stop || httpd_stops()) {
+        counted_drop(conn, !wanted);
         return;
     }
     conn->idle_until = now + conf->idle;
@@ -367,14 +451,8 @@ void demo_pool_give(demo_conn *conn, const demo_pool_conf *conf)
     if (pool.idle_min == 0 || conf->idle < pool.idle_min) {
         pool.idle_min = conf->idle;
     }
-    conn->next = place->idle;
-    place->idle = conn;
-    pool.idle_count++;
-    demo_conns_idle(conn->slot, 1);
+    idle_push(place, conn, now);
     wake = pool.reaper_sleeps;
-    if (place->waiting > 0) {
-        pthread_cond_signal(&place->given);
-    }
     pthread_mutex_unlock(&pool.lock);
     if (wake) {
         pthread_cond_signal(&pool.reaper_wake);

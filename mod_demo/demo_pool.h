@@ -5,7 +5,9 @@
  * else meanwhile.  So there are few of them (DemoPool max=, counted over all
  * children), an idle one is closed soon (idle=) and checked before it is used
  * again.  Beyond the bound a request waits shortly for a kept connection where
- * answers come fast, and else uses a connection of its own.  After 50 ms of
+ * answers come fast, and else uses a connection of its own.  Who waited for 2 ms
+ * is served before whoever comes; and when a connection is closed while requests
+ * wait, the first of them opens another in its stead.  After 50 ms of
  * PHP's time a connection is closed, however busy: nobody starves in php-fpm's
  * listen queue behind kept connections, not even on a pool of one worker.
  *

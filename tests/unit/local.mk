@@ -15,6 +15,7 @@ UNIT_TESTS = \
 	tests/unit/test_sc_wal \
 	tests/unit/test_balance \
 	tests/unit/test_shm_threads \
+	tests/unit/test_pool \
 	tests/unit/test_endpoint
 if HAVE_CMOCKA
 check_PROGRAMS += $(UNIT_TESTS)
@@ -78,6 +79,9 @@ tests_unit_test_balance_LDADD = $(CMOCKA_LIBS) $(APR_LIBS)
 tests_unit_test_shm_threads_SOURCES = %D%/test_shm_threads.c $(SHM_BED)
 tests_unit_test_shm_threads_CPPFLAGS = $(SHM_CPPFLAGS)
 tests_unit_test_shm_threads_LDADD = $(CMOCKA_LIBS) $(APR_LIBS)
+tests_unit_test_pool_SOURCES = %D%/test_pool.c $(SHM_BED) mod_demo/demo_conn.c mod_demo/demo_pool.c
+tests_unit_test_pool_CPPFLAGS = $(SHM_CPPFLAGS)
+tests_unit_test_pool_LDADD = $(CMOCKA_LIBS) $(APR_LIBS)
 tests_unit_test_endpoint_SOURCES = %D%/test_endpoint.c $(SHM_BED) mod_demo/demo_fetch.c \
 	mod_demo/demo_fpmqueue.c mod_demo/demo_status.c
 tests_unit_test_endpoint_CPPFLAGS = $(SHM_CPPFLAGS)

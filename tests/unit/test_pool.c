@@ -1,0 +1,196 @@
+/* Kept connections under a bound of one: who waits has his turn, whatever others do.
+ *
+ * A wait ends by itself after 50 ms, so a turn counts only when the machine let
+ * the test be quicker than that; it has many. */
+#include "testlib.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "mod_demo/demo_backend.h"
+#include "mod_demo/demo_pool.h"
+#include "mod_demo/demo_shm.h"
+#include "stub_httpd.h"
+
+enum { TURNS = 200, QUICK = 20, PATIENT_US = 6000, TOO_LATE_US = 40000 };
+
+static apr_pool_t    *pool;
+static demo_target    target;
+static demo_pool_conf conf = { .max = 1, .idle = 10 * APR_USEC_PER_SEC };
+static int            listener = -1;
+
+/* One who comes while the only connection is in use. */
+typedef struct {
+    pthread_t   thread;
+    demo_conn  *conn;
+    bool        admitted;
+    atomic_int  came;
+    int         order;      /* among those that got a connection */
+} guest;
+
+static atomic_int turn;
+
+static void *guest_main(void *arg)
+{
+    guest *g = arg;
+
+    atomic_store(&g->came, 1);
+    g->conn = demo_pool_take(&target, &conf, &g->admitted);
+    g->order = atomic_fetch_add(&turn, 1);
+    if (g->conn != NULL) {
+        demo_pool_give(g->conn, &conf);
+    }
+    return NULL;
+}
+
+static void guest_start(guest *g)
+{
+    *g = (guest){ .conn = NULL };
+    assert_int_equal(pthread_create(&g->thread, NULL, guest_main, g), 0);
+    while (!atomic_load(&g->came)) {
+        usleep(100);
+    }
+    usleep(PATIENT_US);
+}
+
+/* A leave to open that was not used goes back. */
+static void guest_end(guest *g)
+{
+    pthread_join(g->thread, NULL);
+    if (g->conn == NULL && g->admitted) {
+        demo_pool_unadmit(&target);
+    }
+}
+
+/* The only connection. */
+static demo_conn *the_connection(void)
+{
+    bool admitted = false;
+    demo_conn *conn = demo_pool_take(&target, &conf, &admitted);
+
+    if (conn == NULL) {
+        assert_true(admitted);
+        assert_int_equal(demo_conn_open(&conn, &target, APR_USEC_PER_SEC), APR_SUCCESS);
+        conn->counted = true;
+    }
+    return conn;
+}
+
+static void test_who_waits_gets_it_before_who_comes(void **state)
+{
+    int first = 0, quick = 0;
+
+    (void)state;
+    for (int i = 0; i < TURNS && quick < QUICK; i++) {
+        demo_conn *conn = the_connection();
+        apr_time_t began = apr_time_now();
+        bool admitted;
+        guest g;
+        int mine;
+        bool in_time;
+        guest_start(&g);
+        in_time = apr_time_now() - began < TOO_LATE_US;
+        demo_pool_give(conn, &conf);
+        conn = demo_pool_take(&target, &conf, &admitted);
+        mine = atomic_fetch_add(&turn, 1);
+        guest_end(&g);
+        if (conn != NULL) {
+            demo_pool_give(conn, &conf);
+        }
+        else if (admitted) {
+            demo_pool_unadmit(&target);
+        }
+        quick += in_time;
+        first += in_time && (g.conn != NULL || g.admitted) && g.order < mine;
+    }
+    assert_true(first * 4 >= quick * 3);
+}
+
+static void test_who_waits_may_open_in_stead_of_what_is_closed(void **state)
+{
+    int good = 0;
+
+    (void)state;
+    for (int i = 0; i < TURNS && good == 0; i++) {
+        demo_conn *conn = the_connection();
+        apr_time_t began = apr_time_now();
+        guest g;
+        guest_start(&g);
+        demo_pool_drop(conn);
+        guest_end(&g);
+        assert_true(g.conn == NULL);
+        good += g.admitted && apr_time_now() - began < TOO_LATE_US;
+    }
+    assert_int_equal(good, 1);
+}
+
+/* The bound holds whatever was passed on. */
+static void test_nothing_is_counted_twice_or_lost(void **state)
+{
+    bool admitted;
+    demo_conn *conn = the_connection();
+
+    (void)state;
+    assert_false(demo_conns_acquire(target.slot, 1));
+    demo_pool_drop(conn);
+    assert_true(demo_pool_take(&target, &conf, &admitted) == NULL);
+    assert_true(admitted);
+    demo_pool_unadmit(&target);
+    assert_true(demo_conns_acquire(target.slot, 1));
+    demo_conns_release(target.slot);
+}
+
+static int setup(void **state)
+{
+    struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof in;
+    demo_sockaddr addr;
+    demo_cluster *cluster;
+    server_rec *s;
+
+    (void)state;
+    listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&in, sizeof in), 0);
+    assert_int_equal(listen(listener, 1024), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&in, &len), 0);
+    memset(&addr, 0, sizeof addr);
+    memcpy(&addr, &in, sizeof in);
+    assert_int_equal(apr_pool_create(&pool, NULL), APR_SUCCESS);
+    demo_balance_reset(pool);
+    cluster = demo_cluster_create(pool);
+    assert_null(demo_cluster_add(cluster, "fcgi://php-fpm", 0, pool));
+    s = stub_server(pool, cluster);
+    assert_int_equal(demo_shm_open(s), APR_SUCCESS);
+    assert_int_equal(demo_balance_publish(s), APR_SUCCESS);
+    demo_shm_child_init(s, pool);
+    (void)demo_backend_set(cluster->backends[0], &addr, &len, 1);
+    assert_int_equal(demo_balance_pick(cluster, -1, &target), APR_SUCCESS);
+    demo_pool_child_init(pool, s);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    apr_pool_destroy(pool);
+    close(listener);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_who_waits_gets_it_before_who_comes),
+        cmocka_unit_test(test_who_waits_may_open_in_stead_of_what_is_closed),
+        cmocka_unit_test(test_nothing_is_counted_twice_or_lost),
+    };
+    int failed;
+
+    apr_initialize();
+    failed = cmocka_run_group_tests(tests, setup, teardown);
+    apr_terminate();
+    return failed;
+}
