@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from tools import paths, proc, sanitize, wait  # noqa: E402
 
 if paths.SANITIZE:
-    wait.FACTOR = 3.0
+    wait.FACTOR = 8.0
 
 
 def pytest_addoption(parser):

@@ -22,7 +22,7 @@ DemoStatus fcgi://127.0.0.1:{port}/status
     SetHandler demo-fcgi
 </FilesMatch>
 """
-FAST = "DemoHealthCheck interval=100ms timeout=500ms fall=1\n"
+FAST = "DemoHealthCheck interval=100ms timeout=20s fall=1\n"
 
 
 def config(*backends, more=FAST):

@@ -52,10 +52,8 @@ def test_slow_readers_hold_neither_thread_nor_worker(site, fpm):
         slow.append(c)
     wait.until(lambda: len([x for x in fpm.access_log() if "download.php" in x]) >= 60 and busy(fpm) == 0, 60,
                "all answers to be generated, no worker busy")
-    t0 = time.monotonic()
     for _ in range(20):
-        assert http.get(site, "/index.php", timeout=5).status == 200
-    assert time.monotonic() - t0 < 5
+        assert http.get(site, "/index.php").status == 200
     r = slow[7].read()                                   # and nothing of theirs is lost
     assert len(r.body) == 8 * MIB and r.body[:512] == bytes(i & 255 for i in range(512))
     assert r.body[-256:] == bytes(i & 255 for i in range(8 * MIB - 256, 8 * MIB))
@@ -119,15 +117,14 @@ def test_streamed_upload_that_breaks_off(httpd, responder):
     wait.until(lambda: h.error_log.grep("DM1003.*client: "), 5, "the note of the client's end")
 
 
-@pytest.mark.parametrize("target", ["/events.php?n=3&ms=300", "/stream/sleep.php"])
+@pytest.mark.parametrize("target", ["/events.php?n=2&until=", "/stream/sleep.php?flush=1&until="])
 def test_events_arrive_at_once(site, target, fpm):
-    (fpm.docroot / "sleep.php").write_text("<?php while (ob_get_level()) ob_end_flush(); echo \"a\\n\"; flush(); usleep(500000); echo 'b';")
+    gate = f"gate-{len(target)}"
     with http.Connection(site.port) as c:
-        t0 = time.monotonic()
-        c.request("GET", target)
+        c.request("GET", target + gate)
         c.head()
-        first = c.line() and c.line()
-        assert first and time.monotonic() - t0 < 0.28
+        assert c.line() and c.line() in (b"data: 0", b"first")      # and PHP has not written the rest
+        fpm.let(gate)
 
 
 @pytest.mark.parametrize("header,waits", [("X-Accel-Buffering: no", False), ("X-Accel-Buffering: yes", True),
@@ -136,12 +133,15 @@ def test_who_is_passed_on_at_once(httpd, responder, header, waits):
     gate = threading.Event()
     b = responder([fcgi.stdout(header + "\r\n\r\nfirst"), Stall(gate), fcgi.stdout("second"), fcgi.end_request()])
     h = httpd(f"DemoBackend {b.url}\n<Location />\nSetHandler demo-fcgi\n</Location>").start()
-    with http.Connection(h.port, timeout=0.5) as c:
+    with http.Connection(h.port) as c:
         c.request("GET", "/x.php")
         if waits:
+            b.wait_requests(1)
+            c.sock.settimeout(0.5)
             with pytest.raises(TimeoutError):
                 c.head()
             gate.set()
+            c.sock.settimeout(30)
             assert c.read().body == b"firstsecond"
         else:
             assert c.head().header("X-Accel-Buffering") is None
@@ -258,11 +258,11 @@ def test_kept_connections_do_not_starve_another_client(httpd, php_fpm):
             t0 = time.monotonic()
             assert http.post(h, "/upload.php", b"abc").json()["length"] == 3
             assert fpm.ping()
-            assert time.monotonic() - t0 < 3
+            assert time.monotonic() - t0 < 15
     finally:
         stop.set()
         for t in threads:
-            t.join(10)
+            t.join(10 * wait.FACTOR)
     assert not errors
     wait.until(lambda: fpm.ping(), 2)
 

@@ -35,13 +35,14 @@ def test_bodies_both_ways(chain):
 
 
 def test_overloaded_is_503_with_retry_after(chain):
-    h, r, _ = chain(workers=1, queue_max=1, queue_timeout_ms=400, config="DemoTimeout queue=1s")
-    slow = threading.Thread(target=lambda: http.get(h, "/sleep.php?ms=5000"))
+    h, r, php = chain(workers=1, queue_max=1, queue_timeout_ms=400, config="DemoTimeout queue=1s")
+    slow = threading.Thread(target=lambda: http.get(h, "/sleep.php?until=refused", timeout=60))
     slow.start()
     r.until(lambda s: s["in_flight"] == 1, "a slow request")
     answer = http.get(h, "/index.php")
     assert answer.status == 503 and answer.header("Retry-After")
     h.error_log.claim("OVERLOADED|overloaded|saturated|queue")
+    php.let("refused")
     slow.join()
     assert http.get(h, "/index.php").status == 200
 
@@ -67,7 +68,7 @@ def test_reloads_and_max_requests_under_load(chain):
     wait.until(lambda n=len(done): len(done) > n + 100 or failed, 30, "a hundred requests")
     ending.set()
     for t in threads:
-        t.join(30)
+        t.join(30 * wait.FACTOR)
     assert not failed, f"{len(failed)} failed of {len(done)}"
 
 
@@ -84,7 +85,7 @@ def test_a_pause_of_the_relay_is_only_a_wait(chain):
     assert not answers
     assert r.call("local", 1) == "ok"
     for t in threads:
-        t.join(10)
+        t.join(10 * wait.FACTOR)
     assert answers == [200] * 8
 
 
@@ -106,5 +107,5 @@ def test_the_lame_duck_is_not_seen(chain):
     r.until(lambda s: s["completed"] > seen + 100, "a hundred more")
     ending.set()
     for t in threads:
-        t.join(10)
+        t.join(10 * wait.FACTOR)
     assert not failed

@@ -71,7 +71,7 @@ class Load:
     def end(self):
         self.ending.set()
         for t in self.threads:
-            t.join(30)
+            t.join(30 * wait.FACTOR)
         assert not self.errors, f"{len(self.errors)} failed of {self.done}: {self.errors[:3]}"
         return self.done
 
@@ -168,7 +168,7 @@ def test_a_restart_is_not_seen(relay, php):
     r.until(lambda s: s["queued"] == 5 and not s["upstream_up"], "five that wait")
     fpm.start()
     for t in asking:
-        t.join(20)
+        t.join(20 * wait.FACTOR)
     assert len(answers) == 5 and all(a.complete for a in answers)
 
 
@@ -176,7 +176,7 @@ def test_killed_workers_cost_only_their_own_requests(relay, php):
     fpm = php(workers=4)
     r = relay(fpm, workers=4, claimed=["SC0303"])
     slow = fcgi.Client(r.address, 20)
-    slow.start(params(fpm, "sleep.php", query="ms=5000"), keep=True)
+    slow.start(params(fpm, "sleep.php", query="until=never"), keep=True)
     slow.stdin()
     r.until(lambda s: s["in_flight"] == 1, "the slow one runs")
     for pid in fpm.pids():
@@ -204,21 +204,21 @@ def test_never_behind_a_running_script(relay, php):
     fpm = php(workers=2)
     r = relay(fpm, workers=2)
     get(r, fpm, "index.php")
-    assert get(r, fpm, "finish.php", "ms=3000").body == b"finished"
-    start = time.monotonic()
+    assert get(r, fpm, "finish.php", "until=asked").body == b"finished"
     for _ in range(10):
         assert get(r, fpm, "index.php").complete
-    assert time.monotonic() - start < 2
-    r.until(lambda s: s["after_end"] == 1, "all but one script ended", 1)
+    r.until(lambda s: s["after_end"] == 1, "all but one script ended")
+    fpm.let("asked")
 
 
 def test_drained_means_that_no_script_runs(relay, php):
     fpm = php(workers=2)
     r = relay(fpm)
-    get(r, fpm, "finish.php", "ms=800&file=late")
+    get(r, fpm, "finish.php", "until=asked&file=late")
     assert r.call("hold", 0, 0) == "ok"
     assert r.call("drained", 10) == "timeup"
-    assert r.call("drained", 10000) == "ok"
+    fpm.let("asked")
+    assert r.call("drained", 60000) == "ok"
     assert (fpm.root / "tmp" / "late").read_text() == "done\n"
 
 
@@ -226,19 +226,20 @@ def test_drained_waits_for_scripts_without_a_client(relay, php):
     """The client goes; PHP finds out when it writes, and until then it may change the database."""
     fpm = php(workers=2)
     (fpm.docroot / "alone.php").write_text(
-        "<?php ignore_user_abort(true); usleep(700000);"
+        "<?php ignore_user_abort(true); require __DIR__ . '/until.inc'; until();"
         "file_put_contents(sys_get_temp_dir().'/alone', 'done'); echo 'done';")
     r = relay(fpm)
     for body in (b"", b"x" * 1000):
         c = fcgi.Client(r.address, 10)
-        c.start(params(fpm, "alone.php", method="POST", body=body))
+        c.start(params(fpm, "alone.php", method="POST", query=f"until=gone-{len(body)}", body=body))
         c.stdin(body)
         r.until(lambda s: s["in_flight"] == 1, "it runs")
         c.close()
         r.until(lambda s: s["in_flight"] == 0, "its client is gone")
         assert r.call("hold", 0, 0) == "ok"
         assert r.call("drained", 10) == "timeup"
-        assert r.call("drained", 10000) == "ok"
+        fpm.let(f"gone-{len(body)}")
+        assert r.call("drained", 60000) == "ok"
         assert (fpm.root / "tmp" / "alone").read_text() == "done"
         (fpm.root / "tmp" / "alone").unlink()
         assert r.call("local", 0) == "ok"
@@ -259,7 +260,7 @@ def test_nothing_is_executed_twice(relay, php):
             n += 1
             try:
                 a = get(r, fpm, "mark.php", f"id={number}-{n}")
-            except OSError:
+            except (OSError, fcgi.ProtocolError):
                 continue
             if a.complete and a.body == b"ok":
                 with lock:
@@ -267,7 +268,9 @@ def test_nothing_is_executed_twice(relay, php):
     threads = [threading.Thread(target=ask, args=(i,)) for i in range(6)]
     for t in threads:
         t.start()
-    for _ in range(10):
+    rounds = 0
+    while rounds < 10 or len(acknowledged) <= 100 and rounds < 200:
+        rounds += 1
         time.sleep(0.2)
         for pid in fpm.pids()[:2]:
             try:
@@ -276,7 +279,7 @@ def test_nothing_is_executed_twice(relay, php):
                 pass
     ending.set()
     for t in threads:
-        t.join(20)
+        t.join(20 * wait.FACTOR)
     marks = (fpm.root / "tmp" / "marks").read_text().split()
     assert len(marks) == len(set(marks)), "a request ran twice"
     assert set(acknowledged) <= set(marks)
@@ -287,13 +290,17 @@ def test_hold_and_release_under_load(relay, php):
     fpm = php(workers=4)
     r = relay(fpm)
     load = Load(r, fpm, threads=6)
+
+    def executed():
+        return len([x for x in fpm.access_log() if "upload.php" in x])
     for epoch in range(1, 11):
         load.more(20)
-        assert r.call("hold", 1000, 5000) == "ok"
-        assert r.call("drained", 5000) == "ok"
-        before = len(fpm.access_log())
+        assert r.call("hold", 10000, 50000) == "ok"
+        assert r.call("drained", 50000) == "ok"
+        before = r.stats()["completed"]
+        wait.until(lambda: executed() >= before, 5, "php-fpm's log, which comes after the answer")     # noqa: B023
         time.sleep(0.03)
-        assert len(fpm.access_log()) == before, "a request reached PHP while held"
+        assert executed() == before, "a request reached PHP while held"
         assert r.call("local", epoch) == "ok"
     load.end()
 
@@ -310,8 +317,8 @@ def test_forwarding_under_load(relay, php, tmp):
     for _ in range(6):
         load.more(30)
         epoch += 1
-        assert here.call("hold", 1000, 5000) == "ok"
-        assert here.call("drained", 5000) == "ok"
+        assert here.call("hold", 10000, 50000) == "ok"
+        assert here.call("drained", 50000) == "ok"
         assert there.call("local", epoch) == "ok"
         assert here.call("forward", f"127.0.0.1:{there.port}", epoch) == "ok"
         here, there = there, here
@@ -338,7 +345,7 @@ def test_lame_duck_loses_nobody(relay, php):
                     gone = False
                 except OSError:
                     gone = True
-                c.sock.settimeout(10)
+                c.sock.settimeout(10 * wait.FACTOR)
                 if gone:
                     c.close()
                     c = None
@@ -356,9 +363,9 @@ def test_lame_duck_loses_nobody(relay, php):
     r.until(lambda s: s["completed"] > 50, "some requests")
     assert r.call("lame") == "ok"
     for t in threads:
-        t.join(30)
+        t.join(30 * wait.FACTOR)
     assert not load_errors and len(answered) == 400
-    assert r.call("quiet", 5000) == "ok"
+    assert r.call("quiet", 50000) == "ok"
 
 
 def test_idle_clients_cost_little_and_harm_nobody(relay, php):
@@ -392,7 +399,7 @@ def test_no_descriptor_is_left(relay, php):
         c.stdin()
         c.close(reset=True)
     r.until(lambda s: s["clients"] == 0 and s["upstream_connections"] == 0, "nothing open")
-    assert proc.fd_count(r.pid) == before
+    wait.until(lambda: proc.fd_count(r.pid) == before, 5, "as many descriptors as before")
 
 
 def test_few_descriptors_mean_few_clients(relay, php):

@@ -40,7 +40,7 @@ class Kubelet:
 
     def __exit__(self, *exc):
         self._stop.set()
-        self.thread.join(20)
+        self.thread.join(20 * wait.FACTOR)
 
     def _run(self):
         s = self.instance.sidecar
@@ -224,7 +224,7 @@ def test_a_late_hello_breaks_no_promise(pair):
     slow.through.set()                                  # HELLO comes, GRANT has not been sent
     wait.until(lambda: "SC0410" in b.sidecar.log() or b.state == "SYNCING", 10, "HELLO")
     a.sidecar.proc.send(signal.SIGCONT)
-    t.join(60)
+    t.join(60 * wait.FACTOR)
     slow.listener.close()
     wait.until(lambda: b.state == "PRIMARY", 10, "the successor")
     assert b.rows() == ["before"] and "a promise was made" in b.sidecar.log()
@@ -327,7 +327,7 @@ def test_a_reader_that_keeps_the_log_out_of_the_file(pair):
     wait.until(lambda: "SC0435" in a.sidecar.log(), 20, "a roll-back")
     assert "end long readers" in a.sidecar.log() and a.state in ("PRIMARY", "DRAINING")
     reader.close()
-    t.join(60)
+    t.join(60 * wait.FACTOR)
     assert b.state == "PRIMARY" and b.rows() == ["behind"] and "SC0433" not in a.sidecar.log()
 
 
@@ -343,7 +343,7 @@ def test_the_successor_is_lost_after_its_promise(pair, restart):
     wait.until(lambda: "SC0437" in a.sidecar.log() and not b.sidecar.proc.running(), 20, "the loss")
     if restart:
         a.sidecar.kill()
-        t.join(60)
+        t.join(60 * wait.FACTOR)
         a.sidecar.binary = paths.staged(faults_binary(), a.sidecar.root)
         a.sidecar.env = {"SIDECAR_FAULT": "taken-back:1:kill"}
         a.sidecar.start()
@@ -365,7 +365,7 @@ def test_the_successor_is_lost_after_its_promise(pair, restart):
     else:
         wait.until(lambda: b.state == "PRIMARY", 15, "the pre-stop, which goes on")
         assert b.rows() == ["before", "after"]
-        t.join(60)
+        t.join(60 * wait.FACTOR)
 
 
 def test_promote_leaves_it_to_a_successor_that_answers(pair):
@@ -378,7 +378,7 @@ def test_promote_leaves_it_to_a_successor_that_answers(pair):
     r = a.sidecar.run("promote")
     assert r.returncode == 3 and "the successor has the database" in r.stderr
     b.sidecar.proc.send(signal.SIGCONT)
-    t.join(60)
+    t.join(60 * wait.FACTOR)
     assert (a.state, b.state) == ("FORWARDING", "PRIMARY")
 
 

@@ -149,7 +149,7 @@ def test_pre_stop_waits_for_a_standby(make):
     t.start()
     time.sleep(0.5)
     b.start()
-    t.join(30)
+    t.join(30 * wait.FACTOR)
     assert done == [0] and b.state == "PRIMARY"
 
 
@@ -215,7 +215,7 @@ def test_primary_and_a_standby_leave_at_once(make):
         for t in hooks:
             t.start()
         for t in hooks:
-            t.join(60)
+            t.join(60 * wait.FACTOR)
         wait.until(lambda: b.state == "PRIMARY", 15, "the one that stays to be primary")
         w.relays = relays(b)
         a.stop()
@@ -248,7 +248,7 @@ def test_a_standby_that_stops_answering(pair):
         wait.until(lambda: "SC0435" in a.sidecar.log(), 30, "a roll-back")
         w.wait(10)
         b.sidecar.proc.send(signal.SIGCONT)
-        t.join(90)
+        t.join(90 * wait.FACTOR)
         w.wait(10)
     assert done == [0]
     holds(w, b)
@@ -289,7 +289,7 @@ def test_a_recorded_request_is_refused(pair):
     t = threading.Thread(target=tap)
     t.start()
     r = a.sidecar.run("status", "--json", control_listen=f"127.0.0.1:{listener.getsockname()[1]}")
-    t.join(10)
+    t.join(10 * wait.FACTOR)
     listener.close()
     assert json.loads(r.stdout)["serving"] is True
     with socket.create_connection(a.sidecar.control) as s:

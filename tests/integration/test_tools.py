@@ -69,7 +69,7 @@ def test_php_fpm(php_fpm, listen):
         body = b"z" * 300000
         r = fcgi.request(fpm.address, fcgi.script_params("/upload.php", str(fpm.docroot / "upload.php"), "POST", body=body), body)
         assert b'"length":300000' in r.body and hashlib.sha256(body).hexdigest().encode() in r.body
-        assert fpm.status()["total processes"] == 2
+        wait.until(lambda: fpm.status()["total processes"] == 2, 5, "both workers, the second may still be starting")
         old = fpm.pids()
         assert len(old) == 2
         fpm.reload()

@@ -5,6 +5,8 @@ import socket
 import struct
 from dataclasses import dataclass, field
 
+from . import wait
+
 VERSION = 1
 BEGIN_REQUEST, ABORT_REQUEST, END_REQUEST, PARAMS, STDIN, STDOUT, STDERR, DATA = range(1, 9)
 GET_VALUES, GET_VALUES_RESULT, UNKNOWN_TYPE = 9, 10, 11
@@ -214,7 +216,8 @@ class Response:
 
 
 def connect(address, timeout: float = 10.0) -> socket.socket:
-    """address: (host, port), "host:port", "fcgi://host:port", a path or "unix:path"."""
+    """address: (host, port), "host:port", "fcgi://host:port", a path or "unix:path". timeout: times wait.FACTOR."""
+    timeout *= wait.FACTOR
     if isinstance(address, str):
         if address.startswith("fcgi://"):
             address = address[len("fcgi://"):].split("/")[0]
@@ -278,7 +281,7 @@ class Client:
 
     def closed(self, timeout: float = 5.0) -> bool:
         """Does the other side close the connection within timeout?"""
-        self.sock.settimeout(timeout)
+        self.sock.settimeout(timeout * wait.FACTOR)
         try:
             return self.sock.recv(1) == b""
         except ConnectionResetError:

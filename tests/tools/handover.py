@@ -8,7 +8,7 @@ import time
 import uuid
 from pathlib import Path
 
-from . import fcgi, paths
+from . import fcgi, paths, wait
 
 
 def seed(folder, rows: int = 0, row_bytes: int = 1000, journal: str = "wal") -> Path:
@@ -95,7 +95,7 @@ class Writers:
     def __exit__(self, *exc) -> None:
         self._stop.set()
         for t in self._threads:
-            t.join(40)
+            t.join(40 * wait.FACTOR)
             assert not t.is_alive(), "a writer hangs"
 
     def _run(self, who: int) -> None:
@@ -120,7 +120,7 @@ class Writers:
 
     def wait(self, n: int, timeout: float = 30) -> None:
         """Until n more were acknowledged."""
-        goal, end = len(self.acknowledged) + n, time.monotonic() + timeout
+        goal, end = len(self.acknowledged) + n, time.monotonic() + timeout * wait.FACTOR
         while len(self.acknowledged) < goal:
             assert time.monotonic() < end, f"{n} more writes did not come; last failures: {self.failed[-3:]}"
             time.sleep(0.01)

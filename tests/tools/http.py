@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode, urlsplit
 
+from . import wait
+
 
 class Truncated(Exception):
     """The connection ended before the message did; .response holds what came."""
@@ -43,13 +45,16 @@ class Response:
 
 
 class Connection:
-    """A connection to 127.0.0.1:port. send() takes any bytes; read() reads one response."""
+    """A connection to 127.0.0.1:port. send() takes any bytes; read() reads one response.
+
+    timeout  of each read and write, times wait.FACTOR
+    """
 
     def __init__(self, port: int, timeout: float = 20.0, host: str = "127.0.0.1", rcvbuf: int | None = None):
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
-        self.sock.settimeout(timeout)
+        self.sock.settimeout(timeout * wait.FACTOR)
         self.sock.connect((host, port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buf = b""
@@ -101,7 +106,7 @@ class Connection:
     def rest(self, timeout: float | None = None) -> bytes:
         """Everything until the other side closes."""
         if timeout is not None:
-            self.sock.settimeout(timeout)
+            self.sock.settimeout(timeout * wait.FACTOR)
         while self._more():
             pass
         out, self.buf = self.buf, b""
@@ -162,7 +167,7 @@ class Connection:
 
     def closed(self, timeout: float = 5.0) -> bool:
         """Does the server close the connection (nothing more coming) within timeout?"""
-        self.sock.settimeout(timeout)
+        self.sock.settimeout(timeout * wait.FACTOR)
         try:
             return not self.buf and self.sock.recv(1) == b""
         except ConnectionResetError:

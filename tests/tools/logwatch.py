@@ -72,7 +72,7 @@ class LogWatch:
         try:
             return wait.until(enough, timeout)
         except AssertionError:
-            raise AssertionError(f"{self.path.name}: {count} × /{regex}/ not logged within {timeout:g} s; "
+            raise AssertionError(f"{self.path.name}: {count} × /{regex}/ not logged within {timeout * wait.FACTOR:g} s; "
                                  f"the log says:\n{self.text()[-3000:]}") from None
 
     @staticmethod

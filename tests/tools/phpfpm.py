@@ -152,6 +152,10 @@ class PhpFpm:
         """The workers of the pool (the status listener has a process of its own)."""
         return [p for p in proc.children(self.proc.pid) if proc.title(p) == "php-fpm: pool www"] if self.proc else []
 
+    def let(self, name: str) -> None:
+        """What the scripts with ?until=name wait for."""
+        (self.root / "tmp" / name).touch()
+
     def log(self) -> str:
         p = self.root / "php-fpm.log"
         return p.read_text(errors="replace") if p.exists() else ""

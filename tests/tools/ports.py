@@ -1,17 +1,16 @@
 """Free ports of 127.0.0.1."""
 from __future__ import annotations
 
-import os
 import random
 import socket
 from pathlib import Path
 
 HOST = "127.0.0.1"
 LOWEST = 10000
-#: Tests that run side by side take different ports: worker n of pytest-xdist those that leave n after division.
-WORKERS = 16
-_worker = int("".join(c for c in os.environ.get("PYTEST_XDIST_WORKER", "") if c.isdigit()) or 0) % WORKERS
-_given: set[int] = set()
+#: A process takes ports from blocks of this many, each of which is its own alone.
+BLOCK = 64
+_block: list[int] = []
+_held: list[socket.socket] = []     # what says to others that a block is taken, until the process ends
 
 
 def _ephemeral() -> int:
@@ -22,25 +21,40 @@ def _ephemeral() -> int:
         return 32768
 
 
+def _take_block() -> None:
+    """Ports of a block that no other test process of this machine has: a name in the abstract namespace is its lock."""
+    low, high = (LOWEST, _ephemeral()) if _ephemeral() > LOWEST + 2000 else (61000, 65000)
+    blocks = list(range(low // BLOCK + 1, high // BLOCK))
+    random.shuffle(blocks)
+    for n in blocks:
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            s.bind(f"\0mod-demo-tests-ports-{n}")
+        except OSError:
+            s.close()
+            continue
+        _held.append(s)
+        _block.extend(range(n * BLOCK, (n + 1) * BLOCK))
+        return
+    raise RuntimeError(f"no free ports of {HOST} between {low} and {high}: other tests hold all of them")
+
+
 def free_port() -> int:
-    """A port nobody listens on, never the same one twice in a process.
+    """A port nobody listens on, never the same one twice in a process, and no other test process takes it.
 
     It is below the ephemeral range: a port from there may be taken by anybody's outgoing
-    connection before the server that it was meant for binds it.
+    connection before the server that it was meant for binds it, or while that server is down.
     """
-    low, high = (LOWEST, _ephemeral()) if _ephemeral() > LOWEST + 2000 else (61000, 65000)
-    for _ in range(2000):
-        port = random.randrange(low, high) // WORKERS * WORKERS + _worker
-        if port in _given or port < low:
-            continue
+    while True:
+        if not _block:
+            _take_block()
+        port = _block.pop()
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
             try:
-                s.bind((HOST, port))
+                s.bind(("", port))
             except OSError:
                 continue
-        _given.add(port)
         return port
-    raise RuntimeError(f"no free port of 127.0.0.1 between {low} and {high}")
 
 
 def connections(port: int) -> int:

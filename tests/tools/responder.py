@@ -23,7 +23,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import fcgi, wait
+from . import fcgi, ports, wait
 
 
 @dataclass
@@ -128,8 +128,10 @@ class Responder:
         else:
             s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            s.bind((self.host, self.port or 0))
-            self.port = s.getsockname()[1]
+            # Its own also while it is stopped: an ephemeral port could be given to anybody's connection then, even to
+            # the one that asks whether it is back.
+            self.port = self.port or ports.free_port()
+            s.bind((self.host, self.port))
         s.listen(self._backlog)
         self._listener = s
         self._stop.clear()

@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import http
+from . import http, wait
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Writers:
     def stop(self) -> "Writers":
         self._stop.set()
         for t in self._threads:
-            t.join(self.timeout + 5)
+            t.join((self.timeout + 5) * wait.FACTOR)
             assert not t.is_alive(), "a writer hangs"
         self.stopped = time.monotonic()
         return self
@@ -107,7 +107,6 @@ class Writers:
 
     def wait_acknowledged(self, n: int, timeout: float = 30.0) -> None:
         """Until n more writes than now were acknowledged."""
-        from . import wait
         goal = len(self.acknowledged()) + n
         wait.until(lambda: len(self.acknowledged()) >= goal, timeout, f"{n} more acknowledged writes")
 
