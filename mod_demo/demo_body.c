@@ -62,22 +62,33 @@ static apr_status_t spool_brigade(demo_spool *spool, apr_bucket_brigade *bb, boo
 static int too_large(demo_exchange *x)
 {
     demo_fail(x, DEMO_PHASE_SPOOL, HTTP_REQUEST_ENTITY_TOO_LARGE, 0,
-              "the request body exceeds DemoSpool max=, or the disk is full");
+              "the request body exceeds DemoSpool max=");
     ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, x->r, "DM1030: the request body exceeds DemoSpool "
-                  "max=%" APR_OFF_T_FMT " bytes, or the folder of temporary files is full",
-                  x->dir->spool.max);
+                  "max=%" APR_OFF_T_FMT " bytes", x->dir->spool.max);
     return HTTP_REQUEST_ENTITY_TOO_LARGE;
 }
 
+/* The client is not to blame for a full disk, and its request would have been
+ * right: RFC 4918 §11.5. */
 static int spool_failed(demo_exchange *x, apr_status_t rv)
 {
-    if (rv == APR_ENOSPC) {
+    if (rv == DEMO_SPOOL_EXCEEDED) {
         return too_large(x);
+    }
+    if (demo_spool_is_full(rv)) {
+        demo_fail(x, DEMO_PHASE_SPOOL, HTTP_INSUFFICIENT_STORAGE, rv,
+                  "no space left for the request body");
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, x->r, "DM1034: no space left in %s (TMPDIR) for the "
+                      "request body, of which %" APR_OFF_T_FMT " bytes were stored: free some, or "
+                      "bound what a request may take with DemoSpool max=",
+                      demo_spool_folder(), demo_spool_len(&x->request.body));
+        return HTTP_INSUFFICIENT_STORAGE;
     }
     demo_fail(x, DEMO_PHASE_SPOOL, HTTP_INTERNAL_SERVER_ERROR, rv,
               "the request body can not be stored");
     ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, x->r, "DM1031: the request body can not be stored in "
-                  "a temporary file (the environment variable TMPDIR says where)");
+                  "a temporary file in %s (the environment variable TMPDIR says where)",
+                  demo_spool_folder());
     return HTTP_INTERNAL_SERVER_ERROR;
 }
 

@@ -97,14 +97,14 @@ static bool write_slow(demo_exchange *x, const char *data, size_t len)
     if (rv == APR_SUCCESS) {
         return true;
     }
-    if (rv == APR_ENOSPC) {
-        ap_log_rerror(APLOG_MARK, APLOG_INFO, rv, x->r, "DM1050: the answer exceeds DemoSpool max= "
-                      "or the disk, PHP now waits for the client");
+    if (rv == DEMO_SPOOL_EXCEEDED) {
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, x->r, "DM1050: the answer exceeds DemoSpool max=, "
+                      "PHP now waits for the client");
     }
     else {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, x->r, "DM1051: the answer can not be stored in a "
-                      "temporary file (the environment variable TMPDIR says where), PHP now waits "
-                      "for the client");
+                      "temporary file in %s (the environment variable TMPDIR says where), PHP now "
+                      "waits for the client", demo_spool_folder());
     }
     o->spool.file_len = before; /* of a write that failed half-way nothing counts */
     o->slow = false;

@@ -1,10 +1,37 @@
 #include "mod_demo/demo_spool.h"
 
-#include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "apr_portable.h"
 #include "apr_strings.h"
+#include "http_log.h"
+
+APLOG_USE_MODULE(demo);
+
+static const char *folder; /* of temporary files, or NULL */
+
+/* APR finds it by writing a file, and goes elsewhere from one request to the
+ * next when that fails: a full disk would make the next one full, too. */
+void demo_spool_child_init(apr_pool_t *pchild, server_rec *s)
+{
+    const char *wanted = getenv("TMPDIR");
+    apr_status_t rv;
+
+    if (wanted != NULL && access(wanted, W_OK | X_OK) == 0) {
+        folder = apr_pstrdup(pchild, wanted);
+        return;
+    }
+    rv = wanted != NULL ? errno : APR_SUCCESS;
+    if (apr_temp_dir_get(&folder, pchild) != APR_SUCCESS) {
+        folder = NULL;
+    }
+    if (wanted != NULL || folder == NULL) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s, "DM1035: TMPDIR=%s: httpd's user can not write "
+                     "there; large bodies go to %s", wanted != NULL ? wanted : "",
+                     folder != NULL ? folder : "no other folder either and are refused");
+    }
+}
 
 void demo_spool_init(demo_spool *spool, const demo_spool_conf *conf,
                      enum demo_direction direction, apr_pool_t *pool)
@@ -44,14 +71,13 @@ void demo_spool_expect(demo_spool *spool, apr_off_t len)
 
 static apr_status_t file_open(demo_spool *spool)
 {
-    const char *dir;
     char *name;
-    apr_status_t rv = apr_temp_dir_get(&dir, spool->pool);
+    apr_status_t rv;
 
-    if (rv != APR_SUCCESS) {
-        return rv;
+    if (folder == NULL) {
+        return ENOENT;
     }
-    name = apr_pstrcat(spool->pool, dir, "/mod_demo.XXXXXX", NULL);
+    name = apr_pstrcat(spool->pool, folder, "/mod_demo.XXXXXX", NULL);
     /* Sendfile whatever EnableSendfile says: httpd's core reads a file that it
      * does not send so into memory, 128 KiB at a time, and then blocks because it
      * holds so much of it. */
@@ -72,7 +98,7 @@ apr_status_t demo_spool_write_file(demo_spool *spool, const char *data, apr_size
     apr_status_t rv;
 
     if ((apr_off_t)len > spool->conf->max - spool->file_len) {
-        return APR_ENOSPC;
+        return DEMO_SPOOL_EXCEEDED;
     }
     if (spool->file == NULL && (rv = file_open(spool)) != APR_SUCCESS) {
         return rv;
@@ -99,6 +125,16 @@ apr_status_t demo_spool_write(demo_spool *spool, const char *data, apr_size_t le
         }
     }
     return len == 0 ? APR_SUCCESS : demo_spool_write_file(spool, data, len);
+}
+
+bool demo_spool_is_full(apr_status_t rv)
+{
+    return rv == ENOSPC || rv == EDQUOT;
+}
+
+const char *demo_spool_folder(void)
+{
+    return folder != NULL ? folder : "(no folder is writable)";
 }
 
 apr_off_t demo_spool_len(const demo_spool *spool)

@@ -11,8 +11,12 @@
 #ifndef DEMO_SPOOL_H
 #define DEMO_SPOOL_H
 
+#include <errno.h>
+#include <stdbool.h>
+
 #include "apr_file_io.h"
 #include "apr_pools.h"
+#include "httpd.h"
 
 #include "mod_demo/demo_directives.h"
 #include "mod_demo/demo_metrics.h"
@@ -27,19 +31,31 @@ typedef struct {
     apr_off_t file_len;
 } demo_spool;
 
+#define DEMO_SPOOL_EXCEEDED EFBIG
+
 void demo_spool_init(demo_spool *spool, const demo_spool_conf *conf,
                      enum demo_direction direction, apr_pool_t *pool);
 
 /* The length is known beforehand: memory is taken once. */
 void demo_spool_expect(demo_spool *spool, apr_off_t len);
 
-/* Appends.  APR_ENOSPC: more than conf->max would be in the file, or the disk
- * is full; the spool then holds an unknown part of data and is of no use for
- * appending.  Any other error is the file's. */
+/* Appends.  DEMO_SPOOL_EXCEEDED: more than conf->max would be in the file; any
+ * other error is the file's (demo_spool_is_full() tells a full disk).  After an
+ * error the spool holds an unknown part of data and is of no use for appending. */
 apr_status_t demo_spool_write(demo_spool *spool, const char *data, apr_size_t len);
 
 /* As demo_spool_write(), but straight to the file, never into memory. */
 apr_status_t demo_spool_write_file(demo_spool *spool, const char *data, apr_size_t len);
+
+/* Does this error say that the disk, or the quota of httpd's user, is full? */
+bool demo_spool_is_full(apr_status_t rv);
+
+/* Chooses the folder of temporary files, once a child: TMPDIR if httpd's user may
+ * write there, else what APR finds. */
+void demo_spool_child_init(apr_pool_t *pchild, server_rec *s);
+
+/* That folder; for messages. */
+const char *demo_spool_folder(void);
 
 apr_off_t demo_spool_len(const demo_spool *spool);
 

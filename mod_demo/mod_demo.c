@@ -16,6 +16,7 @@
 #include "mod_demo/demo_path.h"
 #include "mod_demo/demo_pool.h"
 #include "mod_demo/demo_shm.h"
+#include "mod_demo/demo_spool.h"
 
 static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 {
@@ -38,6 +39,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
 {
     demo_shm_child_init(s, pchild);
     demo_pool_child_init(pchild, s);
+    demo_spool_child_init(pchild, s);
 }
 
 static void child_status(server_rec *s, pid_t pid, ap_generation_t gen, int slot,
