@@ -41,6 +41,7 @@ fcgi_sidecar_libsidecar_la_SOURCES = \
 	%D%/sc_frame.c %D%/sc_frame.h \
 	%D%/sc_grant.c %D%/sc_grant.h \
 	%D%/sc_handoff.c %D%/sc_handoff.h \
+	%D%/sc_have.c %D%/sc_have.h \
 	%D%/sc_hook.c %D%/sc_hook.h \
 	%D%/sc_http.c %D%/sc_http.h \
 	%D%/sc_install.c %D%/sc_install.h \
@@ -58,6 +59,7 @@ fcgi_sidecar_libsidecar_la_SOURCES = \
 	%D%/sc_progress.c %D%/sc_progress.h \
 	%D%/sc_promote.c %D%/sc_promote.h \
 	%D%/sc_record.c %D%/sc_record.h \
+	%D%/sc_resume.c %D%/sc_resume.h \
 	%D%/sc_serve.c %D%/sc_serve.h \
 	%D%/sc_ship.c %D%/sc_ship.h \
 	%D%/sc_start.c %D%/sc_start.h \

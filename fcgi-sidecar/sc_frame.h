@@ -29,6 +29,7 @@ enum sc_frame_type {
     SC_FRAME_LOG       = 4, /* committed log frames, see sc_ship.h */
     SC_FRAME_HEARTBEAT = 5, /* JSON: the primary's position; at least one a second */
     SC_FRAME_PROGRESS  = 6, /* JSON: how far a hook's work is */
+    SC_FRAME_SAME      = 8, /* u32 number of the first page, u32 how many: the follower has them */
     SC_FRAME_DONE      = 7  /* JSON: {"code": exit code, "text": reason, …}; the last one */
 };
 

@@ -18,7 +18,7 @@
 #include "fcgi-sidecar/sc_record.h"
 
 #define SC_PROTOCOL       "1"
-#define SC_BODY_MAX       (64u * 1024u)
+#define SC_BODY_MAX       (576u * 1024u) /* the sums of a resumed copy (sc_have.h), and room */
 #define SC_PATH_LEN       32
 #define SC_TIME_WINDOW_MS 120000
 

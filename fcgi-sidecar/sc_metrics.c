@@ -133,6 +133,7 @@ static void write_counters(prom_writer *w, const sc_metrics *m)
 
     single(w, F_SHIPPED, atomic_load(&m->bytes_shipped));
     single(w, F_RECEIVED, atomic_load(&m->bytes_received));
+    single(w, F_KEPT, atomic_load(&m->bytes_kept));
     single(w, F_FRAMES_OUT, atomic_load(&m->frames_shipped));
     single(w, F_FRAMES_IN, atomic_load(&m->frames_applied));
     pair(w, F_HANDOFFS, "result", handoff, handoffs);

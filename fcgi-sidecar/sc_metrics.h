@@ -14,7 +14,7 @@
 
 typedef struct {
     _Atomic uint64_t handoffs_done, handoffs_rolled_back, promotions, syncs, sync_failures;
-    _Atomic uint64_t bytes_shipped, bytes_received, frames_shipped, frames_applied;
+    _Atomic uint64_t bytes_shipped, bytes_received, bytes_kept, frames_shipped, frames_applied;
     _Atomic uint64_t pause_counts[SC_PAUSE_BUCKETS + 1];
     _Atomic uint64_t pause_sum_us;
 } sc_metrics;

@@ -77,6 +77,8 @@ typedef struct sc_node {
     uint64_t promises;        /* made so far by this process */
     int64_t caught_up_ms;     /* monotonic; last time nothing was missing */
     uint64_t lag_bytes;       /* told by the primary */
+    json_t *have;             /* description of what lies here (sc_have.h), until it changes */
+    bool copy_whole;          /* what lay here failed its check: the next base is a whole one */
     sc_peer *stream;          /* to the primary, to be aborted */
 } sc_node;
 

@@ -17,7 +17,7 @@
 #define REQUEST_ID   1
 #define INPUT_SIZE   (256u * 1024u)
 #define HEADER_MAX   4096u
-#define REQUEST_MAX  (SC_BODY_MAX + 8192u)
+#define REQUEST_MAX  (SC_BODY_MAX + 16384u)
 
 struct sc_peer {
     int fd;
@@ -100,11 +100,15 @@ static size_t build_request(uint8_t *out, const sc_message *m, const char *mac,
     add_param(&params, SC_PARAM_MAC, mac);
     (void)fcgiw_params_end(&params);
     n += params.len;
-    head.content_length = (uint16_t)len;
-    if (len > 0) {
+    while (len > 0) {
+        size_t piece = len < FCGIW_CONTENT_MAX ? len : FCGIW_CONTENT_MAX;
+
+        head.content_length = (uint16_t)piece;
         fcgiw_header_encode(out + n, &head);
-        memcpy(out + n + FCGIW_HEADER_LEN, body, len);
-        n += FCGIW_HEADER_LEN + len;
+        memcpy(out + n + FCGIW_HEADER_LEN, body, piece);
+        n += FCGIW_HEADER_LEN + piece;
+        body += piece;
+        len -= piece;
     }
     head.content_length = 0;
     fcgiw_header_encode(out + n, &head);
@@ -120,7 +124,7 @@ static apr_status_t send_request(sc_peer *p, const sc_peer_call *call, const jso
     uint8_t *out = malloc(REQUEST_MAX);
     apr_status_t rv;
 
-    if (text == NULL || out == NULL || strlen(text) > FCGIW_CONTENT_MAX) {
+    if (text == NULL || out == NULL || strlen(text) > SC_BODY_MAX) {
         rv = sc_error_errno(err, ENOMEM, "request to %s", call->address);
         goto leave;
     }

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "fcgi-sidecar/sc_file.h"
+#include "fcgi-sidecar/sc_have.h"
 #include "fcgi-sidecar/sc_log.h"
 #include "fcgi-sidecar/sc_nice.h"
 #include "fcgi-sidecar/sc_pages.h"
@@ -37,6 +38,7 @@ struct stream {
     sc_wal wal;
     sc_pages pages;
     sc_wal_batch batch;
+    sc_have have;         /* what the follower has of the base */
     uint8_t *buffer;
     int64_t beat_ms, busy_ms;
 };
@@ -224,18 +226,67 @@ static apr_status_t send_hello(struct stream *s, uint64_t bytes, mode_t mode)
 
     sc_node_state(s->node, &state);
     return sc_control_send_json(s->request, SC_FRAME_HELLO,
-        json_pack("{s:s, s:I, s:I, s:I, s:i, s:o}", "lineage", state.lineage,
+        json_pack("{s:s, s:I, s:I, s:I, s:i, s:b, s:o}", "lineage", state.lineage,
                   "epoch", (json_int_t)state.epoch, "page_size", (json_int_t)s->wal.page_size,
                   "bytes", (json_int_t)bytes, "mode", (int)(mode & 0777),
-                  "primary", sc_member_to_json(&s->node->self)));
+                  "resume", s->have.count > 0, "primary", sc_member_to_json(&s->node->self)));
 }
 
-static apr_status_t send_pages(struct stream *s, uint32_t first, uint32_t count)
+static apr_status_t send_pages(struct stream *s, uint32_t first, const uint8_t *data, size_t len)
+{
+    uint8_t number[4];
+    sc_frame_part parts[2] = { { number, 4 }, { data, len } };
+
+    sc_put_u32(number, first);
+    atomic_fetch_add(&s->node->metrics.bytes_shipped, len);
+    return sc_frame_write(s->out, SC_FRAME_PAGES, parts, 2);
+}
+
+/* Flushed: the follower must not wait for the next page that differs. */
+static apr_status_t send_same(struct stream *s, uint32_t first, size_t len)
+{
+    uint8_t range[8];
+    sc_frame_part part = { range, sizeof(range) };
+    apr_status_t rv;
+
+    sc_put_u32(range, first);
+    sc_put_u32(range + 4, (uint32_t)(len / s->wal.page_size));
+    rv = sc_frame_write(s->out, SC_FRAME_SAME, &part, 1);
+    return rv == APR_SUCCESS ? sc_control_flush(s->request) : rv;
+}
+
+/* A piece of the base, at `first`: what the follower has is only named. */
+static apr_status_t send_piece(struct stream *s, uint32_t first, size_t len)
+{
+    size_t page_size = s->wal.page_size, at = 0;
+    uint64_t offset = (uint64_t)(first - 1) * page_size;
+    apr_status_t rv = APR_SUCCESS;
+
+    while (at < len && rv == APR_SUCCESS) {
+        size_t begin = at, block = s->have.count > 0 ? s->have.block : len;
+        bool same = false;
+
+        for (; at < len; at += block < len - at ? block : len - at) {
+            bool is = s->have.count > 0
+                && sc_have_same(&s->have, offset + at, s->buffer + at,
+                                block < len - at ? block : len - at);
+
+            if (at != begin && is != same) {
+                break;
+            }
+            same = is;
+        }
+        rv = same ? send_same(s, first + (uint32_t)(begin / page_size), at - begin)
+                  : send_pages(s, first + (uint32_t)(begin / page_size), s->buffer + begin,
+                               at - begin);
+    }
+    return rv;
+}
+
+static apr_status_t read_piece(struct stream *s, uint32_t first, uint32_t count)
 {
     size_t page_size = s->wal.page_size;
-    uint8_t number[4];
-    sc_frame_part parts[2] = { { number, 4 }, { s->buffer, (size_t)count * page_size } };
-    apr_status_t rv = sc_file_pread(sc_db_fd(s->node->db), s->buffer, parts[1].len,
+    apr_status_t rv = sc_file_pread(sc_db_fd(s->node->db), s->buffer, (size_t)count * page_size,
                                     (off_t)(first - 1) * (off_t)page_size);
     uint32_t i;
 
@@ -244,11 +295,6 @@ static apr_status_t send_pages(struct stream *s, uint32_t first, uint32_t count)
     }
     for (i = 0; i < count && rv == APR_SUCCESS; i++) {
         rv = sc_pages_put(&s->pages, first + i, s->buffer + (size_t)i * page_size, page_size);
-    }
-    sc_put_u32(number, first);
-    if (rv == APR_SUCCESS) {
-        rv = sc_frame_write(s->out, SC_FRAME_PAGES, parts, 2);
-        atomic_fetch_add(&s->node->metrics.bytes_shipped, parts[1].len);
     }
     return rv;
 }
@@ -267,9 +313,14 @@ static apr_status_t send_base(void *context)
     total = (uint32_t)((uint64_t)st.st_size / page_size);
     rv = send_hello(s, (uint64_t)total * page_size, st.st_mode);
     for (at = 1; at <= total && rv == APR_SUCCESS; at += step) {
-        rv = s->node->stopping || s->node->sealing ? ECANCELED
-           : send_pages(s, at, total - at + 1 < step ? total - at + 1 : step);
+        uint32_t count = total - at + 1 < step ? total - at + 1 : step;
+
+        rv = s->node->stopping || s->node->sealing ? ECANCELED : read_piece(s, at, count);
+        if (rv == APR_SUCCESS) {
+            rv = send_piece(s, at, (size_t)count * page_size);
+        }
     }
+    sc_have_free(&s->have);
     return rv == APR_SUCCESS ? sc_frame_write(s->out, SC_FRAME_BASE_END, NULL, 0) : rv;
 }
 
@@ -434,6 +485,8 @@ static apr_status_t stream_open(struct stream *s, sc_error *err)
     if (s->batch.page_numbers == NULL || s->batch.pages == NULL || s->buffer == NULL) {
         return sc_error_errno(err, ENOMEM, "stream");
     }
+    (void)sc_have_take(&s->have, &s->node->secret,
+                       json_object_get(sc_control_body(s->request), "have"));
     return sc_reader_open(&s->reader, s->node->db, err);
 }
 
@@ -442,6 +495,7 @@ static void stream_close(struct stream *s)
     sc_reader_close(s->reader);
     drop_follower(s);
     sc_pages_free(&s->pages);
+    sc_have_free(&s->have);
     free(s->batch.page_numbers);
     free(s->batch.pages);
     free(s->buffer);

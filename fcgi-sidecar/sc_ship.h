@@ -1,8 +1,9 @@
 /*
  * sc_ship.h -- the primary's side of replication: a stream for each follower.
  *
- *   HELLO  {lineage, epoch, page_size, bytes, mode, primary}
- *   PAGES* the database file as it lies there, 1 MiB at a time
+ *   HELLO  {lineage, epoch, page_size, bytes, mode, resume, primary}
+ *   PAGES* the database file as it lies there, at most 1 MiB at a time
+ *   SAME*  in their place: pages that the follower has (sc_have.h)
  *   BASE_END
  *   then, until the stream ends, as transactions commit:
  *   LOG    frames of the write-ahead log, HEARTBEAT {…} when all were sent

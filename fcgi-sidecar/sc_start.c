@@ -488,7 +488,9 @@ apr_status_t sc_start_recover(sc_node *n, sc_error *err)
     apr_status_t rv = APR_SUCCESS;
 
     n->image_known = n->state.id != SC_STATE_EMPTY;
-    sc_sync_clean(n);
+    if (n->state.id != SC_STATE_SYNCING && n->state.id != SC_STATE_STANDBY) {
+        sc_sync_clean(n); /* those two go on with it */
+    }
     switch (n->state.id) {
     case SC_STATE_PRIMARY:
     case SC_STATE_DRAINING:

@@ -14,6 +14,8 @@
 #include "fcgi-sidecar/sc_install.h"
 #include "fcgi-sidecar/sc_nice.h"
 #include "fcgi-sidecar/sc_pages.h"
+#include "fcgi-sidecar/sc_log.h"
+#include "fcgi-sidecar/sc_resume.h"
 #include "fcgi-sidecar/sc_ship.h"
 
 #define WRITEBACK_STEP (8u * 1024u * 1024u) /* bytes between two hints to write back */
@@ -33,6 +35,8 @@ struct image {
     uint64_t got;
     uint64_t epoch;
     mode_t mode;
+    sc_resume left;       /* what was here before */
+    uint64_t kept;        /* bytes of it that are part of the base */
     sc_pages pages;
     bool base_complete;
     bool live;            /* renamed to --database */
@@ -47,6 +51,68 @@ void sc_sync_clean(const sc_node *n)
         < sizeof(path)) {
         unlink(path);
     }
+}
+
+/* --- what is here already ------------------------------------------------------------- */
+
+/* Described once until it changes, for it takes a reading of all of it; a
+ * failure means a whole copy, not none. */
+static apr_status_t look_around(void *context)
+{
+    struct image *im = context;
+    sc_node *n = im->node;
+    apr_status_t rv;
+
+    if (n->copy_whole) {
+        unlink(im->incoming);
+        return APR_SUCCESS;
+    }
+    if (!sc_resume_open(&im->left, im->incoming, n->image_known ? n->options->database : NULL)
+        || n->have != NULL) {
+        return APR_SUCCESS;
+    }
+    rv = sc_resume_describe(&im->left, &n->secret, &n->have);
+    if (rv != APR_SUCCESS) {
+        sc_warn("SC0415", "the whole base is copied: what is here can not be read: %s",
+                strerror(rv));
+        sc_resume_close(&im->left);
+    }
+    return rv;
+}
+
+static void forget_description(sc_node *n)
+{
+    json_decref(n->have);
+    n->have = NULL;
+}
+
+/* Opens the file that takes the base; what an unfinished copy left stays when
+ * the primary sends differences only. */
+static apr_status_t open_incoming(struct image *im, bool resume, sc_error *err)
+{
+    sc_node *n = im->node;
+    bool described = n->have != NULL;
+
+    forget_description(n); /* from here on it changes */
+    im->fd = open(im->incoming, O_RDWR | O_CREAT | O_CLOEXEC | (resume ? 0 : O_TRUNC), 0600);
+    if (im->fd < 0) {
+        return sc_error_errno(err, errno, "can not create %s", im->incoming);
+    }
+    if (im->left.partial > im->bytes && ftruncate(im->fd, (off_t)im->bytes) != 0) {
+        return sc_error_errno(err, errno, "can not cut %s", im->incoming);
+    }
+    if (resume) {
+        sc_info("SC0413", "going on with what is here: %llu bytes of an unfinished copy, %llu of an "
+                "earlier image; the base has %llu", (unsigned long long)im->left.partial,
+                (unsigned long long)im->left.old, (unsigned long long)im->bytes);
+    }
+    else if (described) {
+        sc_warn("SC0416", "the whole base is copied: the primary does not send differences");
+    }
+    if (!resume) {
+        sc_resume_close(&im->left);
+    }
+    return APR_SUCCESS;
 }
 
 /* --- messages --------------------------------------------------------------------- */
@@ -81,6 +147,7 @@ static apr_status_t take_hello(struct image *im, const uint8_t *payload, size_t 
         && (page_size & (page_size - 1)) == 0 && sc_json_uint(json, "bytes", &im->bytes)
         && sc_json_uint(json, "mode", &mode)
         && sc_member_from_json(&who, json_object_get(json, "primary"));
+    bool resume = json_is_true(json_object_get(json, "resume"));
     apr_status_t rv = APR_SUCCESS;
 
     json_decref(json);
@@ -110,36 +177,48 @@ static apr_status_t take_hello(struct image *im, const uint8_t *payload, size_t 
     }
     pthread_mutex_unlock(&n->lock);
     if (rv == APR_SUCCESS) {
-        im->fd = open(im->incoming, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        if (im->fd < 0) {
-            rv = sc_error_errno(err, errno, "can not create %s", im->incoming);
-        }
+        rv = open_incoming(im, resume, err);
     }
     sc_work_phase(n, &n->start, "copying the base", im->bytes);
     return rv;
+}
+
+static apr_status_t write_fence(const struct image *im)
+{
+    uint8_t fence = SC_DB_FENCE_VALUE;
+
+    return sc_file_pwrite(im->fd, &fence, 1, SC_DB_FENCE_OFFSET);
 }
 
 /* Puts pages into file and digest; page 1 bears the fence in the file alone. */
 static apr_status_t write_page(struct image *im, uint32_t number, const uint8_t *page)
 {
     off_t at = (off_t)(number - 1) * (off_t)im->page_size;
-    uint8_t fence = SC_DB_FENCE_VALUE;
     apr_status_t rv = sc_pages_put(&im->pages, number, page, im->page_size);
 
     if (rv == APR_SUCCESS) {
         rv = sc_file_pwrite(im->fd, page, im->page_size, at);
     }
-    if (rv == APR_SUCCESS && number == 1) {
-        rv = sc_file_pwrite(im->fd, &fence, 1, SC_DB_FENCE_OFFSET);
+    return rv == APR_SUCCESS && number == 1 ? write_fence(im) : rv;
+}
+
+/* So much more of the base is in place. */
+static void note_base(struct image *im, size_t len)
+{
+    uint64_t before = im->got;
+
+    im->got += len;
+    if (before / WRITEBACK_STEP != im->got / WRITEBACK_STEP) {
+        /* The disk works while the rest comes; a hint, so its result is nothing to act on. */
+        (void)sync_file_range(im->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+        sc_work_done(im->node, &im->node->start, im->got);
     }
-    return rv;
 }
 
 static apr_status_t take_pages(struct image *im, const uint8_t *payload, size_t len, sc_error *err)
 {
     uint32_t first, count, i;
     apr_status_t rv = APR_SUCCESS;
-    uint64_t before = im->got;
 
     if (im->fd < 0 || im->base_complete || len < 4 || (len - 4) % im->page_size != 0) {
         return sc_error_set(err, SC_ECORRUPT, "the primary's base is malformed");
@@ -159,21 +238,63 @@ static apr_status_t take_pages(struct image *im, const uint8_t *payload, size_t 
         rv = sc_file_pwrite(im->fd, payload + 4, len - 4, (off_t)im->got);
     }
     if (rv == APR_SUCCESS && first == 1) {
-        uint8_t fence = SC_DB_FENCE_VALUE;
-
-        rv = sc_file_pwrite(im->fd, &fence, 1, SC_DB_FENCE_OFFSET);
+        rv = write_fence(im);
     }
     if (rv != APR_SUCCESS) {
         return sc_error_errno(err, rv, "can not write %s", im->incoming);
     }
-    im->got += len - 4;
     atomic_fetch_add(&im->node->metrics.bytes_received, len - 4);
-    if (before / WRITEBACK_STEP != im->got / WRITEBACK_STEP) {
-        /* The disk works while the rest comes; a hint, so its result is nothing to act on. */
-        (void)sync_file_range(im->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-        sc_work_done(im->node, &im->node->start, im->got);
-    }
+    note_base(im, len - 4);
     return APR_SUCCESS;
+}
+
+/* A piece that is here already: into place, and into the digest as it is read
+ * now. */
+static apr_status_t keep_piece(struct image *im, uint8_t *buffer, size_t len)
+{
+    uint32_t number = (uint32_t)(im->got / im->page_size) + 1;
+    apr_status_t rv = sc_resume_read(&im->left, im->got, buffer, len);
+    size_t at;
+
+    if (rv == APR_SUCCESS && number == 1) {
+        buffer[SC_DB_FENCE_OFFSET] = SC_DB_WAL_VALUE;
+    }
+    for (at = 0; at < len && rv == APR_SUCCESS; at += im->page_size) {
+        rv = sc_pages_put(&im->pages, number++, buffer + at, im->page_size);
+    }
+    if (rv == APR_SUCCESS && !sc_resume_in_place(&im->left, im->got)) {
+        rv = sc_file_pwrite(im->fd, buffer, len, (off_t)im->got);
+    }
+    if (rv == APR_SUCCESS && im->got == 0) {
+        rv = write_fence(im);
+    }
+    return rv;
+}
+
+static apr_status_t take_same(struct image *im, const uint8_t *payload, size_t len, sc_error *err)
+{
+    uint64_t first, bytes;
+    uint8_t *buffer;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (im->fd < 0 || im->base_complete || len != 8 || (first = sc_get_u32(payload)) == 0
+        || (first - 1) * im->page_size != im->got
+        || (bytes = (uint64_t)sc_get_u32(payload + 4) * im->page_size) > im->bytes - im->got) {
+        return sc_error_set(err, SC_ECORRUPT, "the primary's base is malformed");
+    }
+    buffer = malloc(SC_HAVE_BLOCK_MIN);
+    rv = buffer != NULL ? APR_SUCCESS : ENOMEM;
+    while (bytes > 0 && rv == APR_SUCCESS) {
+        size_t piece = bytes < SC_HAVE_BLOCK_MIN ? (size_t)bytes : SC_HAVE_BLOCK_MIN;
+
+        rv = keep_piece(im, buffer, piece);
+        im->kept += piece;
+        bytes -= piece;
+        atomic_fetch_add(&im->node->metrics.bytes_kept, piece);
+        note_base(im, piece);
+    }
+    free(buffer);
+    return rv == APR_SUCCESS ? rv : sc_error_errno(err, rv, "can not go on with %s", im->incoming);
 }
 
 /* Before the first frame after a promise is written, the promise must go. */
@@ -279,6 +400,11 @@ static apr_status_t become_standby(struct image *im, sc_error *err)
         return rv;
     }
     im->live = true;
+    n->copy_whole = false;
+    if (im->kept > 0) {
+        sc_info("SC0414", "of %llu bytes %llu were here already", (unsigned long long)im->bytes,
+                (unsigned long long)im->kept);
+    }
     pthread_mutex_lock(&n->lock);
     n->image_fd = im->fd;
     n->image_dirty = n->image_torn = n->image_unsure = false;
@@ -380,6 +506,8 @@ static apr_status_t take_message(struct image *im, sc_peer *peer, sc_error *err)
         return take_hello(im, payload, len, err);
     case SC_FRAME_PAGES:
         return take_pages(im, payload, len, err);
+    case SC_FRAME_SAME:
+        return take_same(im, payload, len, err);
     case SC_FRAME_BASE_END:
         im->base_complete = im->got == im->bytes;
         return APR_SUCCESS;
@@ -402,6 +530,9 @@ static apr_status_t open_stream(sc_node *n, const sc_member *primary, sc_peer **
     sc_state state;
     apr_status_t rv;
 
+    if (n->have != NULL) {
+        json_object_set(body, "have", n->have);
+    }
     sc_node_state(n, &state);
     sc_node_call(n, &call, &state, primary->control, "/v1/follow", primary->uid);
     call.timeout_ms *= STREAM_PATIENCE;
@@ -417,6 +548,19 @@ static apr_status_t open_stream(sc_node *n, const sc_member *primary, sc_peer **
         pthread_mutex_unlock(&n->lock);
     }
     return rv;
+}
+
+/* A base that came whole and is not what the primary has: nothing of it, or of
+ * what it was made from, can be relied on. */
+static void distrust(struct image *im, apr_status_t rv, const sc_error *err)
+{
+    if (!im->live && rv == SC_ECORRUPT) {
+        unlink(im->incoming);
+        im->node->copy_whole = true;
+        if (im->kept > 0) {
+            sc_warn("SC0417", "the whole base is copied: %s", err->text);
+        }
+    }
 }
 
 static void close_stream(struct image *im, sc_peer *peer)
@@ -435,9 +579,7 @@ static void close_stream(struct image *im, sc_peer *peer)
     if (im->fd >= 0) {
         close(im->fd);
     }
-    if (!im->live) {
-        unlink(im->incoming);
-    }
+    sc_resume_close(&im->left);
     sc_pages_free(&im->pages);
 }
 
@@ -454,7 +596,8 @@ static apr_status_t take_base(void *context)
 
 apr_status_t sc_sync_follow(sc_node *n, const sc_member *primary, sc_error *err)
 {
-    struct image im = { .node = n, .primary = primary, .fd = -1, .err = err };
+    struct image im = { .node = n, .primary = primary, .fd = -1, .err = err,
+                        .left = { -1, -1, 0, 0 } };
     apr_status_t rv;
 
     if ((size_t)snprintf(im.incoming, sizeof(im.incoming), "%s/incoming.sqlite",
@@ -462,6 +605,7 @@ apr_status_t sc_sync_follow(sc_node *n, const sc_member *primary, sc_error *err)
         return sc_error_errno(err, ENAMETOOLONG, "--state-dir");
     }
     SC_STEP("follow");
+    (void)sc_nice_run(look_around, &im);
     rv = open_stream(n, primary, &im.peer, err);
     if (rv == APR_SUCCESS) {
         rv = sc_nice_run(take_base, &im);
@@ -470,6 +614,7 @@ apr_status_t sc_sync_follow(sc_node *n, const sc_member *primary, sc_error *err)
         rv = take_message(&im, im.peer, err);
         sync_now_and_then(&im);
     }
+    distrust(&im, rv, err);
     close_stream(&im, im.peer);
     return rv;
 }
