@@ -6,6 +6,8 @@
 TEST_CLUSTER=${TEST_CLUSTER:-$TOP/../shared/cluster}
 CLUSTER_OURS=      # 1: this script started the test cluster
 CLUSTER_TEST=      # 1: it is the test cluster
+CLUSTER_IMAGES=$TOP/build/images    # where the images' archives are
+CLUSTER_BUILD=()   # further options of scripts/images
 
 # cluster_get: finds or starts one; sets KUBECONFIG and PATH. Status 77 when none can be had.
 cluster_get() {
@@ -37,12 +39,12 @@ cluster_down() {
 
 # cluster_images [REBUILD]: builds the images where they are missing, and loads them into the cluster.
 cluster_images() {
-    local dir=$TOP/build/images log=$TOP/build/log/images.log kind
+    local dir=$CLUSTER_IMAGES log=$TOP/build/log/images.log kind
     if [ -n "${1:-}" ] || [ ! -e "$dir/httpd.tar" ] || [ ! -e "$dir/php-fpm.tar" ]; then
         if [ -n "$CLUSTER_TEST" ] && [ -x "$TEST_CLUSTER/image-base" ]; then
             step "base image" "$TOP/build/log/image-base.log" "$TEST_CLUSTER/image-base" trixie || return 1
         fi
-        step "images: build" "$log" "$TOP/scripts/images" --save "$dir" || return 1
+        step "images: build" "$log" "$TOP/scripts/images" "${CLUSTER_BUILD[@]}" --save "$dir" || return 1
     fi
     kind=$(kubectl config current-context 2>/dev/null)
     if [ -n "$CLUSTER_TEST" ]; then
@@ -52,14 +54,14 @@ cluster_images() {
     elif [ "$kind" = minikube ] && command -v minikube >/dev/null; then
         step "images: load into minikube" "$log" cluster_load_each minikube image load
     else
-        say "  images: this cluster has to find mod-demo/httpd and mod-demo/php-fpm by itself; push build/images/*.tar"
+        say "  images: this cluster has to find mod-demo/httpd and mod-demo/php-fpm by itself; push $CLUSTER_IMAGES/*.tar"
     fi
 }
 
 # cluster_load_each COMMAND…: once for each archive
 cluster_load_each() {
     local archive
-    for archive in "$TOP"/build/images/{httpd,php-fpm}.tar; do "$@" "$archive" || return 1; done
+    for archive in "$CLUSTER_IMAGES"/{httpd,php-fpm}.tar; do "$@" "$archive" || return 1; done
 }
 
 # cluster_clean: deletes the namespace testing. Its pods first and by force: a primary waits for a successor, and none comes.

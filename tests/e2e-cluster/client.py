@@ -5,13 +5,15 @@
     client.py list URL [--after ROW]                    what the site has stored: a JSON list of [row, id]
     client.py load URL [--seconds N] [--threads N]      GETs as fast as they go; prints how many were answered
     client.py get URL                                   one GET: status line and body
-    client.py sign-up URL JAR | who URL JAR             makes a user and a note; tells whether both are still there
+    client.py sign-up URL JAR | who URL JAR             signs in and leaves a note; tells whether both are still there
+                                                        (E2E_APP=symfony: jane_admin, and a comment)
 
 A request that gets no 2xx is failed and is never sent again: what a user would see is what is counted.
 """
 from __future__ import annotations
 
 import argparse
+import html.parser
 import http.client
 import http.cookiejar
 import json
@@ -134,6 +136,26 @@ def get(args) -> None:
     sys.stdout.write(answer.read().decode("utf-8", "replace"))
 
 
+class Forms(html.parser.HTMLParser):
+    """The forms of a page: action, and what each field has."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.forms: list[tuple[str, dict[str, str]]] = []
+        self.select = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        at = dict(attrs)
+        if tag == "form":
+            self.forms.append((at.get("action") or "", {}))
+        elif tag in ("input", "textarea", "select") and self.forms and at.get("name") and at.get("type") != "checkbox":
+            self.forms[-1][1][at["name"]] = at.get("value") or ""
+            self.select = at["name"] if tag == "select" else ""
+        elif tag == "option" and self.select and (not self.forms[-1][1][self.select] or "selected" in at):
+            self.forms[-1][1][self.select] = at.get("value") or ""
+
+
 class Browser:
     """Cookies in a file, forms with their hidden fields."""
 
@@ -144,14 +166,21 @@ class Browser:
             self.jar.load(ignore_discard=True)
         self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.jar))
 
-    def page(self, path: str, form: dict | None = None) -> str:
+    def page(self, path: str, form: dict | None = None, referer: str = "") -> str:
         data = urllib.parse.urlencode(form).encode() if form is not None else None
-        with self.opener.open(self.url + path, data, timeout=30) as answer:
+        headers = {"Origin": self.url, "Referer": referer} if referer else {}
+        request = urllib.request.Request(urllib.parse.urljoin(self.url, path), data, headers)
+        with self.opener.open(request, timeout=30) as answer:
+            self.at = urllib.parse.urlsplit(answer.url).path
             return answer.read().decode()
 
-    def submit(self, path: str, **fields: str) -> str:
-        token = re.search(r'name="csrf_token" value="([0-9a-f]+)"', self.page(path))
-        return self.page(path, {**fields, "csrf_token": token.group(1) if token else ""})
+    def submit(self, path: str, fields: dict[str, str]) -> str:
+        """The page's form that has these fields, with its hidden ones."""
+        for action, has in Forms(self.page(path)).forms:
+            if set(fields) <= set(has):
+                where = urllib.parse.urljoin(self.url + path, action)
+                return self.page(where, {**has, **fields}, self.url + path)
+        sys.exit(f"client: {path} has no form with {', '.join(fields)}")
 
     def save(self) -> None:
         self.jar.save(ignore_discard=True)
@@ -160,21 +189,51 @@ class Browser:
 NOTE = "the note of the cluster test"
 
 
+class Notejam:
+    def sign_up(self, browser: Browser) -> str:
+        email, password = f"{uuid.uuid4().hex}@example.org", uuid.uuid4().hex
+        browser.submit("/signup/", {"email": email, "password": password, "repeat_password": password})
+        if email not in browser.page("/"):
+            browser.submit("/signin/", {"email": email, "password": password})
+        browser.submit("/notes/create/", {"name": NOTE, "text": "kept"})
+        return email
+
+    def who(self, browser: Browser) -> tuple[bool, bool]:
+        page = browser.page("/")
+        return "/signout/" in page, NOTE in page
+
+
+class SymfonyDemo:
+    """The Symfony Demo's pages and accounts; the note is a comment on the newest post."""
+
+    def post(self, browser: Browser) -> str:
+        return re.search(r'href="(?:https?://[^/"]+)?(/en/blog/posts/[^"#]+)"', browser.page("/en/blog/")).group(1)
+
+    def sign_up(self, browser: Browser) -> str:
+        browser.submit("/en/login", {"_username": "jane_admin", "_password": "kitten"})
+        browser.submit(self.post(browser), {"comment[content]": NOTE})
+        return "jane_admin"
+
+    def who(self, browser: Browser) -> tuple[bool, bool]:
+        browser.page("/en/admin/post/")
+        signed_in = browser.at == "/en/admin/post/"
+        return signed_in, NOTE in browser.page(self.post(browser))
+
+
+def app() -> Notejam | SymfonyDemo:
+    return SymfonyDemo() if os.environ.get("E2E_APP") == "symfony" else Notejam()
+
+
 def sign_up(args) -> None:
     browser = Browser(args.url, args.jar)
-    email, password = f"{uuid.uuid4().hex}@example.org", uuid.uuid4().hex
-    browser.submit("/signup/", email=email, password=password, repeat_password=password)
-    page = browser.page("/")
-    if email not in page:
-        page = browser.submit("/signin/", email=email, password=password, next="/")
-    browser.submit("/notes/create/", name=NOTE, text="kept", pad="0")
+    who = app().sign_up(browser)
     browser.save()
-    print(json.dumps({"email": email}))
+    print(json.dumps({"user": who}))
 
 
 def who(args) -> None:
-    page = Browser(args.url, args.jar).page("/")
-    print(json.dumps({"signed_in": "/signout/" in page, "note": NOTE in page}))
+    signed_in, note = app().who(Browser(args.url, args.jar))
+    print(json.dumps({"signed_in": signed_in, "note": note}))
 
 
 def main() -> None:

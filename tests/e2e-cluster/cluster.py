@@ -14,6 +14,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parents[1]
 NAMESPACE = "testing"
+#: The page where users sign in, of the application that E2E_APP names.
+SIGN_IN = {"notejam": "/signin/", "symfony": "/en/login"}[os.environ.get("E2E_APP", "notejam")]
 
 
 class Failed(Exception):

@@ -24,6 +24,8 @@ def helm(*args: str, **kw) -> str:
 
 
 def install(*sets: str) -> None:
+    if os.environ.get("E2E_TAG"):
+        sets = (f"httpd.image.tag={os.environ['E2E_TAG']}", f"phpFpm.image.tag={os.environ['E2E_TAG']}", *sets)
     helm("upgrade", "--install", "mod-demo", CHART, "-f", VALUES, *(f"--set={s}" for s in sets))
 
 
@@ -62,7 +64,7 @@ def test_first_deployment(table):
     pod = settled("php-fpm", 1)[0]
     settled("httpd-server")
     row = cluster.Row("first deployment", seconds=round(time.time() - began, 1), ready_s=ready_seconds(pod))
-    page = cluster.client("get", cluster.site_url() + "/signin/")
+    page = cluster.client("get", cluster.site_url() + cluster.SIGN_IN)
     table.add(row)
     assert page.startswith("200\n") and "Sign in" in page, page[:500]
     one_primary()
@@ -85,7 +87,7 @@ def test_port_forward():
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as forward:
         try:
             port = forward.stdout.readline().split("127.0.0.1:")[1].split()[0]
-            said = run("/usr/bin/python3", str(cluster.HERE / "client.py"), "get", f"http://127.0.0.1:{port}/signin/")
+            said = run("/usr/bin/python3", str(cluster.HERE / "client.py"), "get", f"http://127.0.0.1:{port}{cluster.SIGN_IN}")
         finally:
             forward.terminate()
     assert said.startswith("200\n") and "Sign in" in said
