@@ -129,6 +129,8 @@ static void slot_fill(demo_shm_addr *a, const demo_backend *b, const demo_sockad
     atomic_store(&a->last_ok, 0);
     atomic_store(&a->held_until, 0);
     atomic_store(&a->failures, 0);
+    atomic_store(&a->bound_more, 0);
+    atomic_store(&a->bound_score, 0);
     atomic_store(&a->health, DEMO_HEALTH_UNKNOWN);
     atomic_store(&a->health_run, 0);
     atomic_store(&a->checked_at, 0);

@@ -342,6 +342,12 @@ void demo_conns_release(int slot)
     }
 }
 
+unsigned demo_conns_count(int slot)
+{
+    return demo_seg != NULL && slot >= 0
+           ? demo_gauge_read(&demo_seg->addrs[slot].gauge[DEMO_G_CONNS]) : 0;
+}
+
 void demo_conns_want(int slot)
 {
     if (demo_seg != NULL && slot >= 0) {

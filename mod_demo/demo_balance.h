@@ -106,6 +106,7 @@ void demo_balance_done(demo_target *target, enum demo_outcome outcome);
  * one in unless that makes more than max (0: no bound); 1 when counted. */
 int  demo_conns_acquire(int slot, unsigned max);
 void demo_conns_release(int slot);
+unsigned demo_conns_count(int slot);
 
 /* A child that holds less than its share could not have another; when that was
  * last, or 0.  Who holds more than his share gives up one then. */

@@ -39,7 +39,7 @@ typedef struct {
 #define DEMO_POOL_AUTO (-1)
 typedef struct {
     int max;                  /* kept connections to an address over all children; 0: off;
-                               * DEMO_POOL_AUTO: as demo_pool.c sees fit */
+                               * DEMO_POOL_AUTO: demo_bound.h */
     apr_interval_time_t idle; /* an idle one is closed after this */
 } demo_pool_conf;
 

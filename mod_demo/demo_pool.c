@@ -9,10 +9,13 @@
 #include "ap_mpm.h"
 #include "http_log.h"
 
+#include "mod_demo/demo_bound.h"
+
 APLOG_USE_MODULE(demo);
 
 #define WAIT_MAX_US 50000   /* the longest wait for a kept connection */
 #define WAIT_YIELDS 20      /* looks at the pool before a thread goes to sleep for it */
+#define YIELDERS_MAX 2      /* threads that do so at a time; more would only run each other down */
 
 /* Whoever comes at the right moment takes a connection past those who wait,
  * which spares a change of threads; past one who waits for this long nobody. */
@@ -21,10 +24,6 @@ APLOG_USE_MODULE(demo);
 /* Where answers take less than this it pays to look for them before sleeping;
  * a busy machine changes the average of that time, not the least. */
 #define BRIEF_US 150
-
-/* DemoPool without max=: so few that other clients of the same php-fpm keep
- * their share. */
-#define AUTO_MAX 6
 
 #define WANTED_US 200000 /* how long a wish of another child counts */
 
@@ -47,8 +46,10 @@ typedef struct {
     demo_conn *idle;            /* last in, first out: the rest ages and is closed */
     _Atomic unsigned held;      /* idle and in use; written under the lock */
     demo_waiter *first, **last; /* who waits, in the order they came */
-    unsigned waiting;           /* how many these are */
-    apr_interval_time_t service; /* moving average of a request's time on a connection */
+    unsigned waiting;           /* how many these are, */
+    unsigned yielding;          /* and how many of them look again and again */
+    bool waking;                /* one was woken and has not looked yet */
+    _Atomic apr_interval_time_t service; /* moving average of a request's time on a connection */
     _Atomic apr_interval_time_t least[2]; /* read without the lock: the shortest such time, of this second and the one before */
     apr_time_t second;
 } demo_place;
@@ -213,12 +214,17 @@ static void service_note(demo_place *place, apr_time_t now, apr_interval_time_t 
     }
 }
 
+/* Of one who comes now and is served in turn. */
+static apr_interval_time_t expected_wait(const demo_place *place)
+{
+    return place->held > 0 ? place->service * (place->waiting + 1) / place->held : 0;
+}
+
 /* Is it likely that a kept connection comes back sooner than it would take to
  * open another?  Answers of a millisecond: yes; of a second: no. */
 static bool wait_is_short(const demo_place *place)
 {
-    return place->held > 0
-           && place->service * (place->waiting + 1) / place->held < WAIT_MAX_US / 2;
+    return place->held > 0 && expected_wait(place) < WAIT_MAX_US / 2;
 }
 
 static void waiter_enter(demo_place *place, demo_waiter *w)
@@ -269,14 +275,19 @@ static demo_conn *idle_wait(demo_place *place, bool *admitted)
     int error = 0;
 
     waiter_enter(place, &w);
-    for (int i = is_brief(place) ? WAIT_YIELDS : 0; i > 0 && !waiter_look(place, &w); i--) {
-        pthread_mutex_unlock(&pool.lock);
-        sched_yield();
-        pthread_mutex_lock(&pool.lock);
+    if (place->yielding < YIELDERS_MAX && is_brief(place)) {
+        place->yielding++;
+        for (int i = WAIT_YIELDS; i > 0 && !waiter_look(place, &w); i--) {
+            pthread_mutex_unlock(&pool.lock);
+            sched_yield();
+            pthread_mutex_lock(&pool.lock);
+        }
+        place->yielding--;
     }
     deadline_in(&until, WAIT_MAX_US);
     while (!waiter_look(place, &w) && error == 0 && place->held > 0 && !pool.stop) {
         error = pthread_cond_timedwait(&w.given, &pool.lock, &until);
+        place->waking = false;
     }
     if (w.conn == NULL && !w.admitted) {
         waiter_leave(place, &w);
@@ -291,18 +302,20 @@ static void idle_push(demo_place *place, demo_conn *conn, apr_time_t now)
 {
     demo_waiter *w = place->first;
 
-    if (w != NULL && now - w->since >= WAIT_FAIR_US) {
+    if (w != NULL && now - w->since >= WAIT_FAIR_US + 2 * expected_wait(place)) {
         waiter_leave(place, w);
         w->conn = conn;
+        pthread_cond_signal(&w->given);
     }
     else {
         conn->next = place->idle;
         place->idle = conn;
         pool.idle_count++;
         demo_conns_idle(conn->slot, 1);
-    }
-    if (w != NULL) {
-        pthread_cond_signal(&w->given);
+        if (w != NULL && place->yielding == 0 && !place->waking) {
+            place->waking = true;
+            pthread_cond_signal(&w->given);
+        }
     }
 }
 
@@ -340,20 +353,20 @@ void demo_pool_drop(demo_conn *conn)
     }
 }
 
-static int pool_max(const demo_pool_conf *conf)
+static unsigned pool_max(int slot, const demo_pool_conf *conf)
 {
-    return conf->max == DEMO_POOL_AUTO ? AUTO_MAX : conf->max;
+    return conf->max == DEMO_POOL_AUTO ? demo_bound_get(slot) : (unsigned)conf->max;
 }
 
 /* What each child may hold when all of them want connections. */
-static unsigned pool_share(const demo_pool_conf *conf)
+static unsigned pool_share(int slot, const demo_pool_conf *conf)
 {
     int children = 1;
 
     if (ap_mpm_query(AP_MPMQ_MAX_DAEMON_USED, &children) != APR_SUCCESS || children < 1) {
         children = 1;
     }
-    return (unsigned)((pool_max(conf) + children - 1) / children);
+    return (pool_max(slot, conf) + (unsigned)children - 1) / (unsigned)children;
 }
 
 /* Counts a connection in, here and over all children. */
@@ -362,8 +375,8 @@ static bool admit(demo_place *place, int slot, const demo_pool_conf *conf)
     if (pool.stop) {
         return false;
     }
-    if (!demo_conns_acquire(slot, (unsigned)pool_max(conf))) {
-        if (place->held < pool_share(conf)) {
+    if (!demo_conns_acquire(slot, pool_max(slot, conf))) {
+        if (place->held < pool_share(slot, conf)) {
             demo_conns_want(slot);
         }
         return false;
@@ -429,20 +442,31 @@ static bool httpd_stops(void)
     return ap_mpm_query(AP_MPMQ_MPM_STATE, &state) == APR_SUCCESS && state == AP_MPMQ_STOPPING;
 }
 
+/* Must it be closed because others have a right to it: another child, or, where
+ * the bound fell, whoever else uses the backend? */
+static bool owed(const demo_place *place, int slot, const demo_pool_conf *conf, apr_time_t now)
+{
+    return (now - demo_conns_wanted(slot) < WANTED_US && place->held > pool_share(slot, conf))
+           || (conf->max == DEMO_POOL_AUTO && demo_conns_count(slot) > demo_bound_get(slot));
+}
+
 void demo_pool_give(demo_conn *conn, const demo_pool_conf *conf)
 {
     demo_place *place = &pool.place[conn->slot];
     apr_time_t now = apr_time_now();
-    bool wake, wanted;
+    bool wake, others;
 
     conn->busy += now - conn->taken;
+    if (!conn->reused && conf->max == DEMO_POOL_AUTO) {
+        demo_bound_note(conn->slot, now - conn->taken, place->service);
+    }
     if (!conn->counted) {
         demo_conn_close(conn);
         return;
     }
-    wanted = now - demo_conns_wanted(conn->slot) < WANTED_US && place->held > pool_share(conf);
-    if (conn->busy > SLICE_US || wanted || pool.stop || httpd_stops()) {
-        counted_drop(conn, !wanted);
+    others = owed(place, conn->slot, conf, now);
+    if (conn->busy > SLICE_US || others || pool.stop || httpd_stops()) {
+        counted_drop(conn, !others);
         return;
     }
     conn->idle_until = now + conf->idle;

@@ -105,6 +105,8 @@ typedef struct {
     _Atomic int64_t  held_until;  /* not chosen before, or 0 */
     _Atomic uint32_t failures;    /* in a row */
     _Atomic int64_t  conns_wanted; /* when a child last got less than its share of connections, or 0 */
+    _Atomic uint32_t bound_more;  /* demo_bound.c: above DEMO_BOUND_MIN */
+    _Atomic int32_t  bound_score; /* quick answers on new connections less slow ones */
 
     /* health check; written by the leader */
     _Alignas(DEMO_CACHE_LINE) _Atomic uint32_t health; /* enum demo_health_state */

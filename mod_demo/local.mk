@@ -6,6 +6,7 @@ mod_demo_mod_demo_la_SOURCES = \
 	%D%/demo_backend.c %D%/demo_backend.h \
 	%D%/demo_balance.c %D%/demo_balance.h \
 	%D%/demo_body.c %D%/demo_body.h \
+	%D%/demo_bound.c %D%/demo_bound.h \
 	%D%/demo_conn.c %D%/demo_conn.h \
 	%D%/demo_counters.h \
 	%D%/demo_directives.c %D%/demo_directives.h \

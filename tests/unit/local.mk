@@ -79,7 +79,8 @@ tests_unit_test_balance_LDADD = $(CMOCKA_LIBS) $(APR_LIBS)
 tests_unit_test_shm_threads_SOURCES = %D%/test_shm_threads.c $(SHM_BED)
 tests_unit_test_shm_threads_CPPFLAGS = $(SHM_CPPFLAGS)
 tests_unit_test_shm_threads_LDADD = $(CMOCKA_LIBS) $(APR_LIBS)
-tests_unit_test_pool_SOURCES = %D%/test_pool.c $(SHM_BED) mod_demo/demo_conn.c mod_demo/demo_pool.c
+tests_unit_test_pool_SOURCES = %D%/test_pool.c $(SHM_BED) mod_demo/demo_bound.c mod_demo/demo_conn.c \
+	mod_demo/demo_pool.c
 tests_unit_test_pool_CPPFLAGS = $(SHM_CPPFLAGS)
 tests_unit_test_pool_LDADD = $(CMOCKA_LIBS) $(APR_LIBS)
 tests_unit_test_endpoint_SOURCES = %D%/test_endpoint.c $(SHM_BED) mod_demo/demo_fetch.c \

@@ -1,4 +1,4 @@
-/* Kept connections under a bound of one: who waits has his turn, whatever others do.
+/* Kept connections: who waits has his turn, whatever others do, and the bound holds.
  *
  * A wait ends by itself after 50 ms, so a turn counts only when the machine let
  * the test be quicker than that; it has many. */
@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "mod_demo/demo_backend.h"
+#include "mod_demo/demo_bound.h"
 #include "mod_demo/demo_pool.h"
 #include "mod_demo/demo_shm.h"
 #include "stub_httpd.h"
@@ -93,6 +94,7 @@ static void test_who_waits_gets_it_before_who_comes(void **state)
         bool in_time;
         guest_start(&g);
         in_time = apr_time_now() - began < TOO_LATE_US;
+        conn->taken = apr_time_now();   /* an answer of microseconds */
         demo_pool_give(conn, &conf);
         conn = demo_pool_take(&target, &conf, &admitted);
         mine = atomic_fetch_add(&turn, 1);
@@ -143,6 +145,57 @@ static void test_nothing_is_counted_twice_or_lost(void **state)
     demo_conns_release(target.slot);
 }
 
+static void note(apr_interval_time_t fresh, int times)
+{
+    for (int i = 0; i < times; i++) {
+        demo_bound_note(target.slot, fresh, 1000);
+    }
+}
+
+/* Without max= the bound follows what new connections tell of the listen queue. */
+static void test_bound_follows_the_listen_queue(void **state)
+{
+    (void)state;
+    assert_int_equal(demo_bound_get(target.slot), DEMO_BOUND_MIN);
+    demo_bound_note(target.slot, 1, 0); /* nothing is known of kept ones: tells nothing */
+    note(1400, 1000);                   /* neither quick nor slow */
+    assert_int_equal(demo_bound_get(target.slot), DEMO_BOUND_MIN);
+    note(500, 1000);
+    assert_int_equal(demo_bound_get(target.slot), DEMO_BOUND_MAX);
+    note(3000, 10);
+    assert_in_range(demo_bound_get(target.slot), DEMO_BOUND_MIN, DEMO_BOUND_MAX - 3);
+    note(3000, 1000);
+    assert_int_equal(demo_bound_get(target.slot), DEMO_BOUND_MIN);
+    for (int i = 0; i < 1000; i++) {    /* as beside another gateway: one quick, three slow */
+        note(500, 1);
+        note(3000, 3);
+        assert_in_range(demo_bound_get(target.slot), DEMO_BOUND_MIN, DEMO_BOUND_MIN + 1);
+    }
+    assert_int_equal(demo_bound_get(-1), DEMO_BOUND_MIN);
+}
+
+/* What is kept beyond a bound that fell is closed when it comes back. */
+static void test_a_bound_that_fell_is_kept(void **state)
+{
+    const demo_pool_conf automatic = { .max = DEMO_POOL_AUTO, .idle = 10 * APR_USEC_PER_SEC };
+    demo_conn *held[DEMO_BOUND_MIN + 1];
+    bool admitted;
+
+    (void)state;
+    note(500, 1000);
+    for (int i = 0; i <= DEMO_BOUND_MIN; i++) {
+        assert_null(demo_pool_take(&target, &automatic, &admitted));
+        assert_true(admitted);
+        assert_int_equal(demo_conn_open(&held[i], &target, APR_USEC_PER_SEC), APR_SUCCESS);
+        held[i]->counted = held[i]->reused = true;
+    }
+    note(9000, 1000);
+    for (int i = 0; i <= DEMO_BOUND_MIN; i++) {
+        demo_pool_give(held[i], &automatic);
+    }
+    assert_int_equal(demo_conns_count(target.slot), DEMO_BOUND_MIN);
+}
+
 static int setup(void **state)
 {
     struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -186,6 +239,8 @@ int main(void)
         cmocka_unit_test(test_who_waits_gets_it_before_who_comes),
         cmocka_unit_test(test_who_waits_may_open_in_stead_of_what_is_closed),
         cmocka_unit_test(test_nothing_is_counted_twice_or_lost),
+        cmocka_unit_test(test_bound_follows_the_listen_queue),
+        cmocka_unit_test(test_a_bound_that_fell_is_kept),
     };
     int failed;
 
