@@ -396,12 +396,22 @@ const char *demo_cluster_add(demo_cluster *cluster, const char *url, int backup,
     return wrong;
 }
 
+demo_cluster *demo_cluster_with_backups(const demo_cluster *backends, const demo_cluster *backups,
+                                        apr_pool_t *pconf)
+{
+    demo_cluster *c = demo_cluster_create(pconf);
+
+    c->urls[0] = apr_array_copy(pconf, backends->urls[0]);
+    c->urls[1] = apr_array_copy(pconf, backups->urls[1]);
+    return c;
+}
+
 void demo_cluster_health(demo_cluster *cluster, const demo_health_conf *conf)
 {
     cluster->health = conf;
 }
 
-/* The first server that uses the cluster; s when none does any more. */
+/* The first server that uses the cluster; NULL when none does. */
 static server_rec *cluster_server(const demo_cluster *c, server_rec *s)
 {
     for (server_rec *v = s; v != NULL; v = v->next) {
@@ -409,7 +419,7 @@ static server_rec *cluster_server(const demo_cluster *c, server_rec *s)
             return v;
         }
     }
-    return s;
+    return NULL;
 }
 
 static apr_status_t cluster_publish(demo_cluster *c, server_rec *s)
@@ -459,7 +469,8 @@ apr_status_t demo_balance_publish(server_rec *s)
     demo_backend_count = 0;
     for (int i = 0; i < configuration.clusters->nelts; i++) {
         demo_cluster *c = APR_ARRAY_IDX(configuration.clusters, i, demo_cluster *);
-        apr_status_t rv = cluster_publish(c, cluster_server(c, s));
+        server_rec *user = cluster_server(c, s);
+        apr_status_t rv = user != NULL ? cluster_publish(c, user) : APR_SUCCESS;
         if (rv != APR_SUCCESS) {
             return rv;
         }

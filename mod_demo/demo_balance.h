@@ -40,6 +40,10 @@ demo_cluster *demo_cluster_create(apr_pool_t *pconf);
 const char *demo_cluster_add(demo_cluster *cluster, const char *url, int backup,
                              apr_pool_t *pconf);
 
+/* A new cluster of the backends of one and the backups of another. */
+demo_cluster *demo_cluster_with_backups(const demo_cluster *backends, const demo_cluster *backups,
+                                        apr_pool_t *pconf);
+
 /* What its backends' health checks do; the default of demo_health_defaults()
  * without.  conf is borrowed and lives as long as pconf.  The first cluster that
  * names a backend decides. */
@@ -47,7 +51,8 @@ void demo_cluster_health(demo_cluster *cluster, const demo_health_conf *conf);
 
 /* Puts the backends into shared memory; numeric addresses and Unix sockets are
  * known from here on.  Call in post_config, after demo_shm_open().  APR_ENOSPC
- * (logged) when there are more than DEMO_BACKENDS_MAX. */
+ * (logged) when there are more than DEMO_BACKENDS_MAX.  A cluster that no
+ * server uses is left out. */
 apr_status_t demo_balance_publish(server_rec *s);
 
 /* How many addresses the cluster has at the moment (backups too): more than

@@ -102,6 +102,11 @@ void *demo_server_conf_merge(apr_pool_t *p, void *base_, void *add_)
         c->cluster = base->cluster;
         c->has_primary = base->has_primary;
     }
+    else if (!add->has_primary && base->has_primary) {
+        /* DemoBackupBackend alone: it stands by what the main server has. */
+        c->cluster = demo_cluster_with_backups(base->cluster, add->cluster, p);
+        c->has_primary = 1;
+    }
     options_merge(pool_options, &c->pool, &base->pool, add->pool_set);
     options_merge(health_options, &c->health, &base->health, add->health_set);
     c->status = add->set & SET_STATUS ? add->status : base->status;
@@ -396,6 +401,36 @@ static const char *backend_from_env(demo_server_conf *c, apr_pool_t *pconf, apr_
     return NULL;
 }
 
+/* The first server that has the cluster of v. */
+static server_rec *first_of_cluster(server_rec *s, const server_rec *v)
+{
+    while (demo_server_conf_get(s)->cluster != demo_server_conf_get(v)->cluster) {
+        s = s->next;
+    }
+    return s;
+}
+
+static int health_equal(const demo_health_conf *a, const demo_health_conf *b)
+{
+    return strcmp(a->uri, b->uri) == 0 && strcmp(a->expect, b->expect) == 0
+           && a->interval == b->interval && a->timeout == b->timeout && a->fall == b->fall
+           && a->rise == b->rise;
+}
+
+void demo_config_review(server_rec *s)
+{
+    for (server_rec *v = s; v != NULL; v = v->next) {
+        const demo_server_conf *c = demo_server_conf_get(v);
+        server_rec *first = c->cluster != NULL ? first_of_cluster(s, v) : v;
+        if (!health_equal(&c->health, &demo_server_conf_get(first)->health)) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, v, "DM1006: %s:%u: DemoHealthCheck has no "
+                         "effect here: another server uses the same backends, and they are checked "
+                         "once, as the first of them says", v->defn_name ? v->defn_name : "(server)",
+                         v->defn_line_number);
+        }
+    }
+}
+
 int demo_config_finish(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     const char *env = getenv(DEMO_BACKEND_ENV);
@@ -418,7 +453,9 @@ int demo_config_finish(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         }
         if (c->has_primary) {
             any = 1;
-            demo_cluster_health(c->cluster, &c->health);
+            if (first_of_cluster(s, v) == v) {
+                demo_cluster_health(c->cluster, &c->health);
+            }
         }
         else {
             c->cluster = NULL;

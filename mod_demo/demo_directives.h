@@ -100,6 +100,9 @@ void *demo_dir_conf_merge(apr_pool_t *p, void *base, void *add);
 int demo_config_finish(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
                        server_rec *s);
 
+/* Call in post_config: warns of what is allowed and has no effect (DM1006). */
+void demo_config_review(server_rec *s);
+
 demo_server_conf *demo_server_conf_get(const server_rec *s);
 demo_dir_conf *demo_dir_conf_get(const request_rec *r);
 

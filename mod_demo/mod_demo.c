@@ -32,6 +32,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     if (demo_shm_open(s) != APR_SUCCESS || demo_balance_publish(s) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    demo_config_review(s);
     return OK;
 }
 

@@ -163,6 +163,31 @@ def test_each_virtual_server_has_its_own(httpd, responder):
     assert {http.get(h.ports[1], "/x.php").text for _ in range(10)} == {"b"}
 
 
+def test_backup_of_a_virtual_server_stands_by_the_inherited_backend(httpd, responder):
+    """DemoBackupBackend alone takes nothing away: what the main server has stays the first choice."""
+    main, spare = responder(*who("main")), responder(*who("spare"))
+    h = httpd("", ports_count=2)
+    h.config = config(main) + f'<VirtualHost *:{h.ports[1]}>\nDocumentRoot "{h.docroot}"\nDemoBackupBackend {spare.url}\n</VirtualHost>'
+    h.start()
+    page(h)
+    checked(h, 2)
+    assert {http.get(h.ports[1], "/x.php").text for _ in range(10)} == {"main"}
+    h.error_log.claim("DM[0-9]+", optional=True)
+    main.stop()
+    wait.until(lambda: http.get(h.ports[1], "/x.php").text == "spare", 10, "the backup of the virtual host")
+
+
+def test_health_check_of_a_virtual_server_does_not_change_the_main_ones(httpd, responder):
+    """A backend that two servers share is checked once, as the first of them says; the other one is told."""
+    r = responder(*who("a"))
+    h = httpd("", ports_count=2)
+    h.config = config(r) + f"<VirtualHost *:{h.ports[1]}>\nDemoHealthCheck expect=other\n</VirtualHost>"
+    h.error_log.claim("DM1006.*DemoHealthCheck.*same backends", count=1)
+    h.start()
+    checked(h, 1)
+    assert http.get(h.ports[0], "/health/readyz").status == 200
+
+
 def test_too_many_backends_are_refused(httpd):
     h = httpd(config(*(f"fcgi://127.0.0.1:{9000 + i}" for i in range(33))))
     h.error_log.claim("DM0204")
