@@ -152,6 +152,7 @@ static bool attempt(demo_exchange *x, int avoid_slot, int *slot, bool *stale)
     x->failure = (demo_failure){ .phase = DEMO_PHASE_NONE };
     x->sample.request_bytes = x->sample.response_bytes = 0;
     x->sent_whole = false;
+    x->sent = 0;
     *stale = false;
     *slot = -1;
     if (!address_pick(x, avoid_slot)) {
@@ -260,6 +261,7 @@ static bool queue_wait(demo_exchange *x, bool *ok, int *slot, bool *stale)
         else {
             step = step * 2 < QUEUE_STEP_MAX_US ? step * 2 : QUEUE_STEP_MAX_US;
             *ok = attempt(x, -1, slot, stale);
+            x->sample.attempts += x->sent != 0; /* looking counts for nothing, asking does */
         }
     } while (!give_up && !*ok && x->failure.queueable);
     demo_queue_leave();
@@ -272,11 +274,11 @@ bool demo_attempt_run(demo_exchange *x)
     int slot = -1;
     bool stale = false, stale_used = false;
 
-    for (;;) {
+    for (unsigned tried = 1;; tried++) {
         bool ok;
         x->sample.attempts++;
         ok = attempt(x, slot, &slot, &stale);
-        if (!ok && x->failure.queueable && !may_retry(x, stale, x->sample.attempts)
+        if (!ok && x->failure.queueable && !may_retry(x, stale, tried)
             && x->dir->timeout.queue > 0 && !x->r->connection->aborted
             && !(x->request.streamed && x->sample.request_bytes > 0)
             && !queue_wait(x, &ok, &slot, &stale)) {
@@ -287,7 +289,7 @@ bool demo_attempt_run(demo_exchange *x)
             return true;
         }
         stale = stale && !stale_used;
-        if (!may_retry(x, stale, x->sample.attempts)) {
+        if (!may_retry(x, stale, tried)) {
             failure_log(x, true, stale);
             return false;
         }

@@ -92,14 +92,22 @@ static int spool_failed(demo_exchange *x, apr_status_t rv)
     return HTTP_INTERNAL_SERVER_ERROR;
 }
 
-static int client_failed(demo_exchange *x, apr_status_t rv)
+bool demo_body_failed(demo_exchange *x, apr_status_t rv)
 {
     int status = ap_map_http_request_error(rv, HTTP_BAD_REQUEST);
 
-    demo_fail(x, DEMO_PHASE_CLIENT, status, rv, "the request body did not arrive whole");
-    ap_log_rerror(APLOG_MARK, APLOG_INFO, rv, x->r, "DM1032: the client's request body did not "
-                  "arrive whole");
-    return status;
+    if (rv == AP_FILTER_ERROR) { /* no errno of any system */
+        return demo_fail(x, DEMO_PHASE_CLIENT, status, 0,
+                         "the request body did not arrive whole: httpd refused it");
+    }
+    return demo_fail(x, DEMO_PHASE_CLIENT, status, rv, "the request body did not arrive whole");
+}
+
+static int client_failed(demo_exchange *x, apr_status_t rv)
+{
+    demo_body_failed(x, rv);
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, x->failure.cause, x->r, "DM1032: %s", x->failure.what);
+    return x->failure.status;
 }
 
 /* Nothing is there: waits a little, most clients are fast.  False: this one is

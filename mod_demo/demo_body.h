@@ -27,4 +27,8 @@ int demo_body_receive(demo_exchange *x);
 apr_status_t demo_body_next(demo_exchange *x, char *buf, apr_size_t cap, apr_size_t *len,
                             bool block);
 
+/* demo_fail() for an error of the client's side; always false.  failure.status
+ * may be AP_FILTER_ERROR: httpd's filters have answered already. */
+bool demo_body_failed(demo_exchange *x, apr_status_t rv);
+
 #endif /* DEMO_BODY_H */

@@ -69,7 +69,7 @@ static void account(demo_exchange *x, int status)
     apr_pool_t *p = x->r->pool;
     demo_sample *s = &x->sample;
 
-    s->status = status;
+    s->status = status == AP_FILTER_ERROR ? x->r->status : status;
     s->error = x->failure.phase;
     s->total_us = apr_time_now() - x->started;
     if (x->target.name[0] != '\0') {

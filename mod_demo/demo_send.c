@@ -105,8 +105,7 @@ static bool streamed_add(sender *s)
         }
     }
     if (rv != APR_SUCCESS) {
-        return demo_fail(x, DEMO_PHASE_CLIENT, ap_map_http_request_error(rv, HTTP_BAD_REQUEST), rv,
-                         "the request body did not arrive whole");
+        return demo_body_failed(x, rv);
     }
     record_add(s, s->piece, len);
     return true;

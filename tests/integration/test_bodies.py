@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tools import http
+from tools import http, metrics, wait
 from tools.sidecar import Sidecar, secret_file
 
 MIB = 1 << 20
@@ -113,3 +113,15 @@ def test_bodies_through_the_sidecar(through_sidecar):
     uploaded(http.post_chunked(through_sidecar, "/upload.php", pattern(n)), n)
     r = http.get(through_sidecar, f"/download.php?bytes={n}")
     assert hashlib.sha256(r.body).hexdigest() == digest(n)
+
+
+def test_refused_body_is_logged_without_a_nonsense_error(httpd, responder):
+    """What httpd's filters refuse has no errno: the line that follows theirs shows none."""
+    h = httpd(f"DemoBackend {responder().url}\n<Location />\nSetHandler demo-fcgi\n</Location>\n"
+              "<Location /metrics>\nSetHandler demo-metrics\n</Location>", log_level="info").start()
+    with http.Connection(h.port) as c:
+        c.send(b"POST /x.php HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        assert c.read().status == 400
+    line = wait.until(lambda: next((x for x in h.error_log.lines() if "DM1032" in x), None), 5, "DM1032")
+    assert "Unknown error" not in line and "httpd refused it" in line
+    assert metrics.scrape(h).sum("demo_requests_total", code="400") == 1

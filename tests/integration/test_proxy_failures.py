@@ -230,6 +230,14 @@ def test_attempts_are_counted(httpd, responder):
     assert http.get(h2, "/x.php").status == 502 and len(b.requests) == 5
 
 
+def test_attempts_out_of_the_queue_are_counted(httpd, responder):
+    """What PHP was asked twice is noted as two attempts, though the second came after a wait in the queue."""
+    b = responder(fcgi.end_request(protocol_status=fcgi.OVERLOADED), fcgi.response("fine"))
+    h = httpd(conf(backend=b.url)).start()
+    assert http.get(h, "/x.php").body == b"fine" and len(b.requests) == 2
+    wait.until(lambda: any("attempts=2" in x for x in h.access_log()), 5, "the note demo-attempts=2")
+
+
 def test_error_document_and_keep_alive_after_an_error(httpd, responder):
     b = responder(fcgi.response("x", "Bad\r\n"), fcgi.response("fine"))
     h = httpd(conf('ErrorDocument 502 "sorry, a bad gateway"', backend=b.url)).start()

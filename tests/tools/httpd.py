@@ -28,7 +28,7 @@ Mutex file:{root} default
 {load}
 ErrorLog "{error_log}"
 LogLevel {log_level}
-LogFormat "%h %t \\"%r\\" %>s %O %D id=%{{X-Test}}i error=%{{demo-error}}n backend=%{{demo-backend}}n" test
+LogFormat "%h %t \\"%r\\" %>s %O %D id=%{{X-Test}}i error=%{{demo-error}}n backend=%{{demo-backend}}n attempts=%{{demo-attempts}}n" test
 CustomLog "{root}/access.log" test
 TypesConfig "{root}/mime.types"
 DocumentRoot "{docroot}"
