@@ -10,6 +10,7 @@
 
 #include "lib/prom.h"
 #include "mod_demo/demo_backend.h"
+#include "mod_demo/demo_bound.h"
 #include "mod_demo/demo_counters.h"
 #include "mod_demo/demo_directives.h"
 #include "mod_demo/demo_metrics.h"
@@ -181,6 +182,16 @@ static void pool_of(prom_writer *w, const prom_label *where, demo_shm_addr *a)
 static void demo_write_pool(prom_writer *w)
 {
     each_address(w, pool_of);
+}
+
+static void pool_bound_of(prom_writer *w, const prom_label *where, demo_shm_addr *a)
+{
+    prom_u64(w, where, 2, demo_bound_get((int)(a - demo_seg->addrs)));
+}
+
+static void demo_write_pool_bound(prom_writer *w)
+{
+    each_address(w, pool_bound_of);
 }
 
 static const char *const result_names[DEMO_RESULT_COUNT] = { "ok", "failed" };
