@@ -1,6 +1,6 @@
 # Guards: what must stay true of the tree itself.
 # The manifests: what they hold, and that the chart renders to them (needs helm, else it skips).
-guard_manifests = %D%/manifests %D%/pods
+guard_manifests = %D%/manifests %D%/pods %D%/chart
 TESTS += $(guard_manifests)
 EXTRA_DIST += $(guard_manifests)
 # The tree: layers, documentation, sizes, litter, registration; selftest.py breaks each rule once.
