@@ -26,7 +26,8 @@ typedef struct sc_authority sc_authority;
 /* A kind of authority. */
 typedef struct {
     const char *scheme;   /* "file://" */
-    /* SC_ENONE when there is no record yet; any other error: not known. */
+    /* SC_ENONE when there is no record yet; SC_EUNKNOWN when the account that asks
+     * does not exist (lease: HTTP 401); any other error: not known. */
     apr_status_t (*read)(const sc_authority *a, sc_authority_record *r, sc_error *err);
     /* Writes `to` if the record is still `from` (NULL: absent), by lineage, epoch
      * and uid.  SC_ECHANGED when it is not. */

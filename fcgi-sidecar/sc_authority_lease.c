@@ -187,8 +187,9 @@ static apr_status_t explain(const sc_authority *a, const char *what, const struc
 
     sc_json_string(json, "message", message, sizeof(message));
     json_decref(json);
-    rv = sc_error_set(err, SC_EFAILED, "can not %s the Lease %s: HTTP %ld %s%s", what, a->place,
-                      out->status, message, out->status == 401 || out->status == 403
+    rv = sc_error_set(err, out->status == 401 ? SC_EUNKNOWN : SC_EFAILED,
+                      "can not %s the Lease %s: HTTP %ld %s%s", what, a->place, out->status, message,
+                      out->status == 401 || out->status == 403
                       ? " (the service account needs get and update on that one name)" : "");
     return rv;
 }

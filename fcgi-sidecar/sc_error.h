@@ -19,6 +19,7 @@
 #define SC_EAUTH    (APR_OS_START_USERERR + 6) /* exit 1: a message without a valid MAC */
 #define SC_ENONE    (APR_OS_START_USERERR + 7) /* exit 1: asked for what does not exist */
 #define SC_ECHANGED (APR_OS_START_USERERR + 8) /* exit 3: compare-and-swap found another value */
+#define SC_EUNKNOWN (APR_OS_START_USERERR + 9) /* exit 1: the authority does not know who asks */
 
 #define SC_ERROR_LEN 512
 

@@ -18,7 +18,10 @@
 #define FINISH_MS       2000
 #define SEAL_MS         500  /* longest wait for readers that keep the log out of the file */
 #define ATTEMPT_PAUSE_MS 500
-#define UPSTREAM_WAIT_MS 5000 /* for php-fpm behind the standby */
+#define UPSTREAM_WAIT_MS 15000 /* for php-fpm behind a standby that is level */
+#define SILENT_WAIT_MS  5000  /* for a standby that is level and does not answer */
+#define ORPHAN_ASK_MS   1000
+#define ORPHAN_MS       30000 /* an eighth of --handoff-timeout, if that is less */
 
 /* What requests wait for, one after the other. */
 enum pause_part { PART_IN_FLIGHT, PART_LOCK, PART_FRAMES, PART_PROMISE, PART_CHECKPOINT, PART_COMMIT,
@@ -276,41 +279,83 @@ static apr_status_t try_once(struct attempt *a, sc_error *err)
     return rv;
 }
 
-/* Does php-fpm answer behind that standby? */
-static bool can_serve(sc_node *n, const sc_member *m)
+/* Does php-fpm answer behind that standby?  *wait_ms: how long to wait for it. */
+static bool can_serve(sc_node *n, const sc_member *m, int64_t *wait_ms)
 {
     sc_peer_call call;
     sc_state state;
     json_t *who = NULL;
+    apr_status_t rv;
     bool up;
 
     sc_node_state(n, &state);
     call = call_to(n, &state, m, "/v1/who");
-    up = sc_peer_request(&call, NULL, &who, NULL) == APR_SUCCESS
-        && json_is_true(json_object_get(who, "upstream"));
+    rv = sc_peer_request(&call, NULL, &who, NULL);
+    up = rv == APR_SUCCESS && json_is_true(json_object_get(who, "upstream"));
+    *wait_ms = rv == APR_SUCCESS ? UPSTREAM_WAIT_MS : SILENT_WAIT_MS;
     json_decref(who);
     return up;
 }
 
-/* Waits for a standby that is nearly level; false when the time is over. */
-static bool wait_candidate(sc_node *n, struct attempt *a, int64_t end_ms)
+/* Whether a standby can come at all.  Who deletes the whole release deletes its
+ * service account: then the API server admits no further pod of it, and the
+ * authority has long answered this one as one it does not know. */
+struct orphan {
+    int64_t asked_ms, since_ms; /* since_ms 0: it is none */
+    sc_error err;
+};
+
+static bool is_orphan(sc_node *n, struct orphan *o)
 {
-    int64_t begin_ms = sc_now_ms();
+    int64_t limit = n->options->handoff_timeout / 1000 / 8;
+    int64_t now = sc_now_ms();
+    sc_authority_record r;
+
+    if (now - o->asked_ms >= ORPHAN_ASK_MS) {
+        o->asked_ms = now;
+        if (sc_authority_read(&n->authority, &r, &o->err) != SC_EUNKNOWN) {
+            o->since_ms = 0;
+        }
+        else if (o->since_ms == 0) {
+            o->since_ms = now;
+        }
+    }
+    return o->since_ms != 0 && now - o->since_ms >= (limit < ORPHAN_MS ? limit : ORPHAN_MS);
+}
+
+/* Waits for a standby that is nearly level; false when the time is over (err is
+ * left as it is), or when none can come.  Its
+ * php-fpm starts only after it has become one: until it answers this pod serves. */
+static bool wait_candidate(sc_node *n, struct attempt *a, int64_t end_ms, sc_error *err)
+{
+    struct orphan orphan = { .asked_ms = 0 };
+    int64_t level_ms = 0, wait_ms; /* since when there is one; 0: there is none */
     uint64_t lag = 0;
     bool stopping = false;
 
     sc_work_phase(n, &n->handoff, "waiting for a standby", 0);
     while (!stopping && sc_now_ms() < end_ms) {
         if (sc_ship_candidate(n, &a->successor, &lag) && lag < LAG_LEVEL_BYTES) {
-            if (can_serve(n, &a->successor)) {
+            if (level_ms == 0) {
+                level_ms = sc_now_ms();
+            }
+            if (can_serve(n, &a->successor, &wait_ms)) {
                 return true;
             }
-            if (sc_now_ms() - begin_ms > UPSTREAM_WAIT_MS) {
+            if (sc_now_ms() - level_ms > wait_ms) {
                 /* This pod is leaving: a database without php-fpm is better than none. */
                 sc_warn("SC0440", "php-fpm does not answer behind %s; handing over all the same",
                         a->successor.uid);
                 return true;
             }
+        }
+        else if (is_orphan(n, &orphan)) {
+            sc_error_set(err, SC_EFAILED, "no standby can come: %s; what this pod has written since is "
+                         "only here: %s", orphan.err.text, n->options->database);
+            return false;
+        }
+        else {
+            level_ms = 0;
         }
         pthread_mutex_lock(&n->lock);
         sc_node_wait(n, 100);
@@ -332,8 +377,8 @@ static apr_status_t run(sc_node *n, sc_error *err)
         struct attempt a = { .node = n };
         sc_state state;
 
-        if (!wait_candidate(n, &a, end_ms)) {
-            return rv;
+        if (!wait_candidate(n, &a, end_ms, err)) {
+            return err->rv;
         }
         a.force = end_ms - sc_now_ms() < limit_ms / 4;
         sc_work_phase(n, &n->handoff, "handing over", 0);

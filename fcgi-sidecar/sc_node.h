@@ -52,7 +52,7 @@ typedef struct sc_node {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     atomic_bool stopping;
-    bool leaving; /* pre-stop came to a standby: it promises nothing any more, its pod goes */
+    bool leaving; /* pre-stop has come: its pod goes, and a standby promises nothing any more */
     sc_state state;
     sc_db *db;                /* open from PRIMARY to FORWARDING; NULL else */
     struct sc_follower *followers;

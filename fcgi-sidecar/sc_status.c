@@ -56,6 +56,7 @@ json_t *sc_status_node(sc_node *n)
                             : json_null();
     json_object_set_new(json, "copy", work);
     json_object_set_new(json, "handing_over", json_boolean(n->handoff.running));
+    json_object_set_new(json, "leaving", json_boolean(n->leaving));
     pthread_mutex_unlock(&n->lock);
     json_object_set_new(json, "serving", json_true());
     json_object_set_new(json, "self", sc_member_to_json(&n->self));

@@ -153,6 +153,26 @@ def test_pre_stop_waits_for_a_standby(make):
     assert done == [0] and b.state == "PRIMARY"
 
 
+def test_the_database_waits_for_the_successors_php(make):
+    """pre-stop has waited for long when the standby comes, and its php-fpm starts after that: the old one serves meanwhile."""
+    a, b = make("a").start(), make("b")
+    done = []
+    with handover.Writers(a.php.docroot, relays(a), n=2, pause=0.01) as w:
+        t = threading.Thread(target=lambda: done.append(a.sidecar.pre_stop().returncode))
+        t.start()
+        w.wait(20)
+        time.sleep(5.5)     # longer than a standby without php-fpm was once waited for
+        b.sidecar.start()
+        b.sidecar.post_start()
+        w.wait(20)
+        assert a.state == "PRIMARY"
+        b.php.start()
+        t.join(30)
+        w.wait(20)
+    assert done == [0] and "SC0440" not in a.sidecar.log()
+    holds(w, b)
+
+
 def test_hooks_run_twice(pair):
     a, b = pair
     a.sidecar.pre_stop()

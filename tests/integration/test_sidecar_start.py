@@ -306,6 +306,18 @@ def test_lease_authority_forbidden(sidecar, seed, lease):
         assert not a.database.exists(), "no bootstrap when the authority can not be asked"
 
 
+def test_pre_stop_when_the_whole_release_is_deleted(sidecar, seed, lease):
+    """The service account is gone: no pod can follow, so none is waited for."""
+    a = sidecar("a", seed=seed, authority_url="lease://testing/php-fpm", options=lease.options | {"handoff-timeout": "40s"})
+    with a:
+        a.post_start()
+        lease.token = "of an account that is deleted"
+        r = a.pre_stop(check=False)
+        assert r.returncode == 1 and "no standby can come" in r.stderr and "HTTP 401" in r.stderr
+        status = a.status()
+        assert status["state"] == "PRIMARY" and status["leaving"] and not status["handing_over"]
+
+
 def test_the_authoritys_address_is_stale(pair):
     """--peer finds the primary when its address in the record does not answer."""
     a, b = pair
