@@ -14,7 +14,9 @@
 APLOG_USE_MODULE(demo);
 
 #define ANSWER_YIELDS 2     /* looks for the answer before a thread goes to sleep for it */
-#define ERROR_LINE_MAX 8192 /* a longer line of STDERR is logged in pieces */
+/* A longer line of STDERR is logged in pieces: httpd cuts a line of its log at
+ * 8 KiB, with what stands before the text. */
+#define ERROR_LINE_MAX 7168
 
 void demo_recv_init(demo_exchange *x)
 {
@@ -23,7 +25,7 @@ void demo_recv_init(demo_exchange *x)
     cgih_scan_init(&x->answer.scan);
 }
 
-/* --- STDERR: a line of the log a line ----------------------------------------- */
+/* --- STDERR: a line of the log a line, at the same places however it comes ------ */
 
 /* What tells this request's lines from those of others: mod_unique_id's, or the
  * one that %L of ErrorLogFormat and LogFormat shows. */
@@ -86,7 +88,11 @@ static void error_lines(demo_exchange *x, const char *data, size_t len)
             a->error_len = 0;
         }
         else {
-            error_line_log(x, data, line);
+            size_t at = 0;
+            for (; line - at >= ERROR_LINE_MAX; at += ERROR_LINE_MAX) {
+                error_line_log(x, data + at, ERROR_LINE_MAX);
+            }
+            error_line_log(x, data + at, line - at);
         }
         data = lf + 1;
         len -= line + 1;
