@@ -122,6 +122,9 @@ static bool grow(demo_exchange *x, fcgiw_params *p, size_t need)
     if ((apr_off_t)need > x->dir->limit.params) {
         return false;
     }
+    if ((apr_off_t)cap > x->dir->limit.params) {
+        cap = (size_t)x->dir->limit.params; /* or what follows would fit without a look at it */
+    }
     buf = apr_palloc(x->r->pool, cap);
     memcpy(buf, p->buf, p->len);
     p->buf = buf;
