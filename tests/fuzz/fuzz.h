@@ -16,6 +16,16 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* What follows is the harness: libFuzzer is to look at the code under test. */
+#ifdef __clang__
+#define FUZZ_NOT_COVERED                                                              \
+    _Pragma("clang attribute push(__attribute__((no_sanitize(\"coverage\"))), apply_to = function)")
+#define FUZZ_COVERED _Pragma("clang attribute pop")
+#else
+#define FUZZ_NOT_COVERED
+#define FUZZ_COVERED
+#endif
+
 /* An invariant: when it does not hold the input is a finding. */
 #define FUZZ_CHECK(cond)                                                             \
     do {                                                                             \

@@ -68,6 +68,153 @@ STREAM = {
     "client-short-begin": stream(record(BEGIN, bytes(3)), client=True),
 }
 
+CLIENT_SLOW, CLIENT_DISK_FULL, CLIENT_LOST, HEAD, UNBUFFERED, SMALL, WAITS, RESET, HTTP2 = (
+    1, 2, 3, 4, 8, 16, 32, 64, 128)
+
+
+def answer(wire, choices=0, piece=7, where=0):
+    """The input of fuzz_answer: choices, bytes a read, where the client is slow or gone (times 16)."""
+    return bytes([choices, piece, where]) + wire
+
+
+def body(n):
+    return bytes(0x20 + i % 95 for i in range(n))
+
+
+def cgi(*lines, rest=b"body"):
+    return b"\r\n".join(lines) + b"\r\n\r\n" + rest
+
+
+TYPE = b"Content-Type: text/html"
+
+ANSWER = {
+    "plain": answer(record(STDOUT, HEADER + b"hello", 3) + record(STDOUT) + end()),
+    "head": answer(record(STDOUT, cgi(TYPE)) + end(), HEAD),
+    "stderr": answer(record(STDERR, b"PHP Notice:  x in a.php\nhalf a") + record(STDOUT, cgi(TYPE))
+                     + record(STDERR, b" line\r\n\nlast") + end(1)),
+    "stderr-long": answer(record(STDERR, b"x" * 9000 + b" \n" + b"y" * 7168 + b"\nz") + end(), piece=0),
+    "location": answer(record(STDOUT, cgi(b"Location: http://elsewhere/", rest=b"")) + end()),
+    "redirect": answer(record(STDOUT, cgi(b"Location: /here?a=b", rest=b"dropped")) + end()),
+    "redirect-host": answer(record(STDOUT, cgi(b"Location: //elsewhere/", TYPE)) + end()),
+    "length": answer(record(STDOUT, cgi(b"Content-Length: 4", TYPE)) + end()),
+    "length-short": answer(record(STDOUT, cgi(b"Content-Length: 40", TYPE)) + end()),
+    "length-long": answer(record(STDOUT, cgi(b"Content-Length: 2", TYPE)) + record(STDOUT, b"more") + end()),
+    "length-twice": answer(record(STDOUT, cgi(b"Content-Length: 4", b"content-length: 5")) + end()),
+    "length-odd": answer(record(STDOUT, cgi(b"Content-Length: +4")) + end()),
+    "no-content": answer(record(STDOUT, cgi(b"Status: 204 No Content")) + end()),
+    "not-modified": answer(record(STDOUT, cgi(b"Status: 304", b"ETag: \"x\"", rest=b"")) + end()),
+    "status-100": answer(record(STDOUT, cgi(b"Status: 100 Continue")) + end()),
+    "status-twice": answer(record(STDOUT, cgi(b"Status: 200 OK", b"Status: 500 No")) + end()),
+    "cookies": answer(record(STDOUT, cgi(b"Set-Cookie: a=b", b"Set-Cookie: c=d; HttpOnly", TYPE)) + end()),
+    "hop-by-hop": answer(record(STDOUT, cgi(b"Connection: close", b"Transfer-Encoding: chunked",
+                                            b"Keep-Alive: 5", b"Upgrade: h2c", b"X-A: b")) + end()),
+    "event-stream": answer(record(STDOUT, cgi(b"Content-Type: text/event-stream; charset=utf-8"))
+                           + record(STDOUT, b"data: 1\n\n") * 3 + end(), WAITS),
+    "unbuffered": answer(record(STDOUT, cgi(b"X-Accel-Buffering: no")) + record(STDOUT, body(300)) + end(),
+                         UNBUFFERED | CLIENT_SLOW, where=2),
+    "slow": answer(record(STDOUT, cgi(TYPE, rest=b"")) + record(STDOUT, body(400)) * 2 + end(),
+                   CLIENT_SLOW | SMALL, piece=100, where=1),
+    "disk-full": answer(record(STDOUT, cgi(TYPE, rest=b"")) + record(STDOUT, body(200)) + end(),
+                        CLIENT_DISK_FULL | SMALL, piece=30, where=1),
+    "lost": answer(record(STDOUT, cgi(TYPE, rest=b"")) + record(STDOUT, body(200)) + end(),
+                   CLIENT_LOST | SMALL, piece=30, where=4),
+    "http2": answer(record(STDOUT, cgi(TYPE, rest=b"")) + record(STDOUT, body(200)) + end(), HTTP2 | SMALL),
+    "broken-off": answer(record(STDOUT, cgi(TYPE)) + record(STDOUT, body(99))[:-20], RESET),
+    "header-large": answer(record(STDOUT, cgi(b"X-A: " + body(200))) + end(), SMALL),
+    "header-none": answer(record(STDOUT, b"<html>") + end(255)),
+    "header-odd": answer(record(STDOUT, cgi(b"A\0B: c", b" folded: x")) + end()),
+    "header-split": answer(record(STDOUT, b"Content-Type: te") + record(STDOUT, b"xt/plain\r\n\r")
+                           + record(STDERR, b"between") + record(STDOUT, b"\nbody") + end()),
+    "overloaded": answer(end(0, 2)),
+    "unknown-role": answer(record(STDOUT, HEADER) + end(0, 3)),
+    "unknown-type": answer(record(99, b"?" * 30, 5) + record(STDOUT, HEADER) + end()),
+    "behind-end": answer(record(STDOUT, HEADER + b"x") + end() + record(STDOUT, b"late")),
+    "wrong-id": answer(record(STDOUT, HEADER) + record(STDOUT, b"x", request_id=2)),
+    "empty": answer(b""),
+}
+
+PAGE = b"""pool:                 www
+process manager:      static
+start since:          12
+accepted conn:        345
+listen queue:         0
+max listen queue:     7
+listen queue len:     511
+idle processes:       1
+active processes:     1
+total processes:      2
+max active processes: 9
+max children reached: 0
+slow requests:        0
+
+************************
+pid:                  17
+state:                Idle
+request URI:          /a: b
+
+************************
+pid:                  18
+state:                Running
+"""
+
+
+def fetched(*lines, page=PAGE, piece=50):
+    """The input of fuzz_fetch: bytes a read, then the answer."""
+    return bytes([piece]) + record(STDOUT, b"\r\n".join(lines) + b"\r\n\r\n" + page) + end()
+
+
+FETCH = {
+    "page": fetched(b"Content-Type: text/plain"),
+    "pong": fetched(b"Content-Type: text/plain", page=b"pong"),
+    "not-found": fetched(b"Status: 404 Not Found", page=b"File not found.\n"),
+    "status-odd": fetched(b"Status: OK"),
+    "numbers-odd": fetched(b"A: b", page=b"pool: \tx \r\nidle processes: 1234567890123456789\rslow requests: -1\n"
+                                         b"accepted conn: 0x1\ntotal processes:\n:\n*\nstate:Idle\n"),
+    "pool-long": fetched(b"A: b", page=b"pool: " + b"x" * 100 + b"\n"),
+    "nul": fetched(b"A: b", page=b"pool: a\0b\nslow requests: 3\n"),
+    "too-long": bytes([0]) + record(STDOUT, b"A: b\n\n" + b"x" * 3000) + end(),
+    "no-header": bytes([1]) + record(STDOUT, b"pong") + end(),
+    "overloaded": bytes([1]) + end(0, 2),
+    "cut": bytes([1]) + record(STDOUT, b"A: b\n\npong"),
+    "stderr": bytes([3]) + record(STDERR, b"notice") + record(STDOUT, b"A: b\n\npong") + end(),
+    "http": bytes([0]) + b"HTTP/1.1 400 Bad Request\r\n\r\n",
+}
+
+
+def params(*texts, limit=0xffff):
+    """The input of fuzz_params: DemoLimit params=, names and values."""
+    return struct.pack(">H", limit) + b"".join(t + b"\0" for t in texts)
+
+
+PARAMETERS = {
+    "none": params(),
+    "browser": params(b"HTTP_HOST", b"localhost", b"HTTP_COOKIE", b"s=" + b"0123456789abcdef" * 12,
+                      b"HTTP_ACCEPT", b"text/html", b"SERVER_SOFTWARE", b"Apache"),
+    "replaced": params(b"REQUEST_METHOD", b"PUT", b"SCRIPT_NAME", b"/x", b"CONTENT_LENGTH", b"7",
+                       b"PATH_INFO", b"/y", b"HTTP_TRANSFER_ENCODING", b"chunked"),
+    "empty": params(b"", b"", b"", b"v", b"n", b""),
+    "lengths": params(b"n" * 127, b"v" * 127, b"n" * 128, b"v" * 128),
+    "growing": params(*(b"A%d" % i if i % 2 == 0 else b"\xff\xff" for i in range(40))),
+    "record": params(b"A", b"\xff" * 218, b"B", b"c"),
+    "too-long": params(b"A", b"\xff" * 219, b"B", b"c"),
+    "uri-too-long": params(b"HTTP_X", b"\xff" * 10, b"QUERY_STRING", b"\xff" * 219),
+    "limit-doubled": params(b"HTTP_X", b"\xff" * 13, b"HTTP_Y", b"\xff" * 3, limit=40),
+    "limit": params(b"HTTP_X", b"\xff" * 15, b"HTTP_Y", b"z", limit=40),
+}
+
+SETTINGS = {
+    name.decode().translate(str.maketrans("/:=[]%*@", "________")) or "empty": kind + name
+    for kind, names in (
+        (b"o", (b"time=2s", b"time=500ms", b"TIME=1m", b"time=0", b"time=9223372036854775807h", b"time=1.5s",
+                b"size=64K", b"size=1GiB", b"size=8388608T", b"size=-1", b"count=7", b"count=65537", b"count=+1",
+                b"text=/ping", b"text=", b"other=1", b"", b"=")),
+        (b"u", (b"fcgi://php-fpm", b"fcgi://127.0.0.1:9000", b"fcgi://[::1]:9000/status", b"fcgi://[::1", b"fcgi://h:0",
+                b"fcgi://h:65536", b"FCGI://H:09000/", b"unix:/run/php.sock", b"unix:///run/php.sock",
+                b"unix:relative", b"unix:/" + b"x" * 120, b"http://h", b"fcgi://a@b:1", b"fcgi://:1")))
+    for name in names
+}
+SETTINGS = {name[:40]: data for name, data in SETTINGS.items()}
+
 ROOM = struct.pack(">H", 4096)
 NO_ROOM = struct.pack(">H", 0)
 PAIRS = {
@@ -125,7 +272,9 @@ PROM = {
 
 
 def main():
-    for harness, seeds in (("stream", STREAM), ("pairs", PAIRS), ("cgih", CGIH), ("prom", PROM)):
+    for harness, seeds in (("stream", STREAM), ("pairs", PAIRS), ("cgih", CGIH), ("prom", PROM),
+                           ("answer", ANSWER), ("fetch", FETCH), ("params", PARAMETERS),
+                           ("settings", SETTINGS)):
         folder = os.path.join(HERE, "seeds", harness)
         os.makedirs(folder, exist_ok=True)
         for name in os.listdir(folder):
