@@ -1,20 +1,76 @@
+# The rooms, from the ground up; docs/architecture.md says what each is for, and
+# tests/guard/layers.py which may include which.
+SC_BASE = \
+	%D%/base/sc_bind.c %D%/base/sc_bind.h \
+	%D%/base/sc_bytes.c %D%/base/sc_bytes.h \
+	%D%/base/sc_crypto.c %D%/base/sc_crypto.h \
+	%D%/base/sc_dial.c %D%/base/sc_dial.h \
+	%D%/base/sc_error.c %D%/base/sc_error.h \
+	%D%/base/sc_fault.c %D%/base/sc_fault.h \
+	%D%/base/sc_file.c %D%/base/sc_file.h \
+	%D%/base/sc_log.c %D%/base/sc_log.h \
+	%D%/base/sc_memory.c %D%/base/sc_memory.h \
+	%D%/base/sc_nice.c %D%/base/sc_nice.h \
+	%D%/base/sc_options.c %D%/base/sc_options.def %D%/base/sc_options.h \
+	%D%/base/sc_record.c %D%/base/sc_record.h
+SC_RELAY = \
+	%D%/relay/sc_address.c %D%/relay/sc_address.h \
+	%D%/relay/sc_buffer.c %D%/relay/sc_buffer.h \
+	%D%/relay/sc_client.c %D%/relay/sc_client.h \
+	%D%/relay/sc_client_input.c \
+	%D%/relay/sc_dispatch.c \
+	%D%/relay/sc_exchange.c \
+	%D%/relay/sc_list.h \
+	%D%/relay/sc_listen.c \
+	%D%/relay/sc_loop.c %D%/relay/sc_loop.h \
+	%D%/relay/sc_relay.c %D%/relay/sc_relay.h %D%/relay/sc_relay_core.h \
+	%D%/relay/sc_relay_stats.c \
+	%D%/relay/sc_request.c %D%/relay/sc_request.h \
+	%D%/relay/sc_target.c \
+	%D%/relay/sc_upstream.c %D%/relay/sc_upstream.h
+SC_AUTHORITY = \
+	%D%/authority/sc_authority.c %D%/authority/sc_authority.h \
+	%D%/authority/sc_authority_file.c \
+	%D%/authority/sc_authority_lease.c
+SC_DATABASE = \
+	%D%/database/sc_db.c %D%/database/sc_db.h \
+	%D%/database/sc_have.c %D%/database/sc_have.h \
+	%D%/database/sc_owner.c %D%/database/sc_owner.h \
+	%D%/database/sc_pages.c %D%/database/sc_pages.h \
+	%D%/database/sc_resume.c %D%/database/sc_resume.h \
+	%D%/database/sc_wal.c %D%/database/sc_wal.h
+SC_CONTROL = \
+	%D%/control/sc_control.c %D%/control/sc_control.h \
+	%D%/control/sc_frame.c %D%/control/sc_frame.h \
+	%D%/control/sc_message.c %D%/control/sc_message.h \
+	%D%/control/sc_nonce.c %D%/control/sc_nonce.h \
+	%D%/control/sc_peer.c %D%/control/sc_peer.h
+SC_NODE = \
+	%D%/node/sc_metrics.c %D%/node/sc_metrics.h \
+	%D%/node/sc_node.c %D%/node/sc_node.h \
+	%D%/node/sc_state.c %D%/node/sc_state.h %D%/node/sc_states.def \
+	%D%/node/sc_work.c %D%/node/sc_work.h
+SC_HANDOFF = \
+	%D%/handoff/sc_grant.c %D%/handoff/sc_grant.h \
+	%D%/handoff/sc_handoff.c %D%/handoff/sc_handoff.h \
+	%D%/handoff/sc_install.c %D%/handoff/sc_install.h \
+	%D%/handoff/sc_promote.c %D%/handoff/sc_promote.h \
+	%D%/handoff/sc_ship.c %D%/handoff/sc_ship.h \
+	%D%/handoff/sc_start.c %D%/handoff/sc_start.h \
+	%D%/handoff/sc_sync.c %D%/handoff/sc_sync.h
+SC_OBSERVE = \
+	%D%/observe/sc_http.c %D%/observe/sc_http.h \
+	%D%/observe/sc_metrics.def %D%/observe/sc_metrics_page.c %D%/observe/sc_metrics_page.h \
+	%D%/observe/sc_status.c %D%/observe/sc_status.h
+SC_COMMANDS = \
+	%D%/commands/sc_hook.c %D%/commands/sc_hook.h \
+	%D%/commands/sc_progress.c %D%/commands/sc_progress.h \
+	%D%/commands/sc_serve.c %D%/commands/sc_serve.h \
+	%D%/commands/sc_tools.c %D%/commands/sc_tools.h
+
 # The relay, of its own so that its tests and tools link nothing else.
 noinst_LTLIBRARIES += fcgi-sidecar/libscrelay.la
-fcgi_sidecar_libscrelay_la_SOURCES = \
-	%D%/sc_address.c %D%/sc_address.h \
-	%D%/sc_buffer.c %D%/sc_buffer.h \
-	%D%/sc_client.c %D%/sc_client.h \
-	%D%/sc_client_input.c \
-	%D%/sc_dispatch.c \
-	%D%/sc_exchange.c \
-	%D%/sc_list.h \
-	%D%/sc_listen.c \
-	%D%/sc_loop.c %D%/sc_loop.h \
-	%D%/sc_relay.c %D%/sc_relay.h %D%/sc_relay_core.h \
-	%D%/sc_relay_stats.c \
-	%D%/sc_request.c %D%/sc_request.h \
-	%D%/sc_target.c \
-	%D%/sc_upstream.c %D%/sc_upstream.h
+fcgi_sidecar_libscrelay_la_SOURCES = $(SC_RELAY)
 fcgi_sidecar_libscrelay_la_CPPFLAGS = $(AM_CPPFLAGS) $(APR_CFLAGS)
 fcgi_sidecar_libscrelay_la_CFLAGS = $(AM_CFLAGS) -pthread
 fcgi_sidecar_libscrelay_la_LIBADD = lib/libdemo.la
@@ -26,49 +82,8 @@ SIDECAR_CPPFLAGS = $(AM_CPPFLAGS) $(APR_CFLAGS) $(SQLITE_CFLAGS) $(MHD_CFLAGS) \
 SIDECAR_LIBS = fcgi-sidecar/libscrelay.la lib/libdemo.la $(APR_LIBS) $(SQLITE_LIBS) $(MHD_LIBS) \
 	$(FCGI_LIBS) $(CRYPTO_LIBS) $(JANSSON_LIBS) $(CURL_LIBS)
 noinst_LTLIBRARIES += fcgi-sidecar/libsidecar.la
-fcgi_sidecar_libsidecar_la_SOURCES = \
-	%D%/sc_authority.c %D%/sc_authority.h \
-	%D%/sc_authority_file.c \
-	%D%/sc_authority_lease.c \
-	%D%/sc_bind.c %D%/sc_bind.h \
-	%D%/sc_control.c %D%/sc_control.h \
-	%D%/sc_crypto.c %D%/sc_crypto.h \
-	%D%/sc_db.c %D%/sc_db.h \
-	%D%/sc_dial.c %D%/sc_dial.h \
-	%D%/sc_error.c %D%/sc_error.h \
-	%D%/sc_fault.c %D%/sc_fault.h \
-	%D%/sc_file.c %D%/sc_file.h \
-	%D%/sc_frame.c %D%/sc_frame.h \
-	%D%/sc_grant.c %D%/sc_grant.h \
-	%D%/sc_handoff.c %D%/sc_handoff.h \
-	%D%/sc_have.c %D%/sc_have.h \
-	%D%/sc_hook.c %D%/sc_hook.h \
-	%D%/sc_http.c %D%/sc_http.h \
-	%D%/sc_install.c %D%/sc_install.h \
-	%D%/sc_log.c %D%/sc_log.h \
-	%D%/sc_memory.c %D%/sc_memory.h \
-	%D%/sc_message.c %D%/sc_message.h \
-	%D%/sc_metrics.c %D%/sc_metrics.def %D%/sc_metrics.h \
-	%D%/sc_nice.c %D%/sc_nice.h \
-	%D%/sc_node.c %D%/sc_node.h \
-	%D%/sc_nonce.c %D%/sc_nonce.h \
-	%D%/sc_options.c %D%/sc_options.def %D%/sc_options.h \
-	%D%/sc_owner.c %D%/sc_owner.h \
-	%D%/sc_pages.c %D%/sc_pages.h \
-	%D%/sc_peer.c %D%/sc_peer.h \
-	%D%/sc_progress.c %D%/sc_progress.h \
-	%D%/sc_promote.c %D%/sc_promote.h \
-	%D%/sc_record.c %D%/sc_record.h \
-	%D%/sc_resume.c %D%/sc_resume.h \
-	%D%/sc_serve.c %D%/sc_serve.h \
-	%D%/sc_ship.c %D%/sc_ship.h \
-	%D%/sc_start.c %D%/sc_start.h \
-	%D%/sc_state.c %D%/sc_state.h %D%/sc_states.def \
-	%D%/sc_status.c %D%/sc_status.h \
-	%D%/sc_sync.c %D%/sc_sync.h \
-	%D%/sc_tools.c %D%/sc_tools.h \
-	%D%/sc_wal.c %D%/sc_wal.h \
-	%D%/sc_work.c %D%/sc_work.h
+fcgi_sidecar_libsidecar_la_SOURCES = $(SC_BASE) $(SC_AUTHORITY) $(SC_DATABASE) $(SC_CONTROL) \
+	$(SC_NODE) $(SC_HANDOFF) $(SC_OBSERVE) $(SC_COMMANDS)
 fcgi_sidecar_libsidecar_la_CPPFLAGS = $(SIDECAR_CPPFLAGS)
 fcgi_sidecar_libsidecar_la_CFLAGS = $(AM_CFLAGS) -pthread
 

@@ -1,11 +1,11 @@
 /* Entry: one sub-command, one function. */
 #include <string.h>
 
-#include "fcgi-sidecar/sc_hook.h"
-#include "fcgi-sidecar/sc_log.h"
-#include "fcgi-sidecar/sc_options.h"
-#include "fcgi-sidecar/sc_serve.h"
-#include "fcgi-sidecar/sc_tools.h"
+#include "fcgi-sidecar/base/sc_log.h"
+#include "fcgi-sidecar/base/sc_options.h"
+#include "fcgi-sidecar/commands/sc_hook.h"
+#include "fcgi-sidecar/commands/sc_serve.h"
+#include "fcgi-sidecar/commands/sc_tools.h"
 
 static const struct {
     unsigned command;

@@ -38,12 +38,12 @@ def directives(guard: Guard) -> None:
 
 def option_rows(guard: Guard) -> set[str]:
     """The names in the sidecar's table, one X(kind, member, "name", …) a row."""
-    text = guard.read("fcgi-sidecar/sc_options.def")
+    text = guard.read("fcgi-sidecar/base/sc_options.def")
     if text is None:
         return set()
     names = set(re.findall(r'^X\(\s*\w+\s*,\s*\w+\s*,\s*"([a-z0-9-]+)"', strip_comments(text), re.M))
     if not names:
-        guard.error("fcgi-sidecar/sc_options.def: no row X(kind, member, \"name\", …) is found")
+        guard.error("fcgi-sidecar/base/sc_options.def: no row X(kind, member, \"name\", …) is found")
     return {f"--{name}" for name in names}
 
 

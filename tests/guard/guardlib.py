@@ -44,12 +44,13 @@ class Guard:
             return None
 
     def sources(self, *folders: str, ext: tuple[str, ...] = (".c", ".h", ".def")) -> list[str]:
-        """The C files of these folders, relative to the root."""
+        """The C files of these folders and of the rooms in them, relative to the root."""
         found = []
         for folder in folders:
-            for p in sorted((self.root / folder).glob("*")):
-                if p.suffix in ext and p.is_file():
-                    found.append(f"{folder}/{p.name}")
+            for p in sorted((self.root / folder).rglob("*")):
+                path = p.relative_to(self.root)
+                if p.suffix in ext and p.is_file() and not GENERATED_DIRS.intersection(path.parts):
+                    found.append(path.as_posix())
         return found
 
     def tracked(self) -> list[str]:

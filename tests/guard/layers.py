@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """Who may include whom.
 
-lib is C11 and libc; the products build on lib and never on each other; each
-library that is not everybody's is known to one file; headers form no cycle.
+lib is C11 and libc; the products build on lib and never on each other; the
+rooms of a product form a house in which arrows point down; each library that is
+not everybody's is known to one file; headers form no cycle.
 """
 import os
 import re
@@ -17,12 +18,33 @@ C11 = {f"{name}.h" for name in (
 
 #: header -> the files that may include it
 OWNED = {
-    "fcgiapp.h": {"fcgi-sidecar/sc_control.c"},
+    "fcgiapp.h": {"fcgi-sidecar/control/sc_control.c"},
     "fcgi_stdio.h": set(),
-    "fcgios.h": {"fcgi-sidecar/sc_control.c"},
-    "fastcgi.h": {"fcgi-sidecar/sc_control.c"},
-    "sqlite3.h": {"fcgi-sidecar/sc_db.c", "fcgi-sidecar/sc_wal.c"},
-    "microhttpd.h": {"fcgi-sidecar/sc_http.c"},
+    "fcgios.h": {"fcgi-sidecar/control/sc_control.c"},
+    "fastcgi.h": {"fcgi-sidecar/control/sc_control.c"},
+    "sqlite3.h": {"fcgi-sidecar/database/sc_db.c"},
+    "microhttpd.h": {"fcgi-sidecar/observe/sc_http.c"},
+    "curl.h": {"fcgi-sidecar/authority/sc_authority_lease.c"},
+}
+#: room -> the rooms it may include; one a line, from the ground up: a room knows only rooms that stand above it
+#: in this table, so the house has no cycle. What a room is for: docs/architecture.md.
+ROOMS = {
+    "lib": [],
+    "mod_demo": ["lib"],
+    "fcgi-sidecar/base": [],
+    "fcgi-sidecar/relay": ["lib"],
+    "fcgi-sidecar/authority": ["base"],
+    "fcgi-sidecar/database": ["base"],
+    "fcgi-sidecar/control": ["base", "lib"],
+    "fcgi-sidecar/node": ["base", "relay", "authority", "database", "control"],
+    "fcgi-sidecar/handoff": ["base", "relay", "authority", "database", "control", "node"],
+    "fcgi-sidecar/observe": ["base", "relay", "authority", "database", "control", "node", "handoff", "lib"],
+    "fcgi-sidecar/commands": ["base", "relay", "authority", "database", "control", "node", "handoff", "observe"],
+    "fcgi-sidecar": ["base", "commands"],
+}
+#: room -> the only headers of it that other rooms may include
+DOORS = {
+    "fcgi-sidecar/relay": {"sc_relay.h"},
 }
 HTTPD = re.compile(r"(httpd|http_\w+|ap_\w+|util_\w+|mpm_common|scoreboard|mod_\w+)\.h$")
 OTHER_PRODUCT = {"mod_demo": "fcgi-sidecar", "fcgi-sidecar": "mod_demo"}
@@ -56,7 +78,37 @@ def check_include(guard: Guard, path: str, line: int, kind: str, name: str) -> s
         guard.error(f"{where}{folder} includes {target} of the other product")
     elif target is None and folder == "fcgi-sidecar" and HTTPD.match(leaf):
         guard.error(f"{where}the sidecar includes httpd's {name}")
+    if target is not None:
+        check_room(guard, path, line, target)
     return target
+
+
+def check_room(guard: Guard, path: str, line: int, target: str) -> None:
+    """An include from one room into another."""
+    source, room = os.path.dirname(path), os.path.dirname(target)
+    if room == source or source not in ROOMS:
+        return
+    product = source.split("/")[0]
+    allowed = {name if name == "lib" else f"{product}/{name}" for name in ROOMS[source]}
+    if room.split("/")[0] in (product, "lib") and room not in allowed:
+        guard.error(f"{path}:{line}: room {source} includes {target}: it may include {', '.join(ROOMS[source])}")
+    elif os.path.basename(target) not in DOORS.get(room, {os.path.basename(target)}):
+        guard.error(f"{path}:{line}: includes {target}, which is for its room alone: "
+                    f"the door is {', '.join(sorted(DOORS[room]))}")
+
+
+def check_house(guard: Guard, paths: list[str]) -> None:
+    """Every file is in a room of the table, and the table points one way."""
+    for path in paths:
+        if os.path.dirname(path) not in ROOMS:
+            guard.error(f"{path}: {os.path.dirname(path)} is no room of tests/guard/layers.py")
+    above: set[str] = set()
+    for room, allowed in ROOMS.items():
+        product = room.split("/")[0]
+        for name in allowed:
+            if (name if name == "lib" else f"{product}/{name}") not in above:
+                guard.error(f"tests/guard/layers.py: {room} may include {name}, which does not stand above it")
+        above.add(room)
 
 
 def check_umbrella(guard: Guard, path: str, text: str, count: int) -> None:
@@ -85,7 +137,9 @@ def check_cycles(guard: Guard, graph: dict[str, list[str]]) -> None:
 def main() -> int:
     guard = Guard("layers")
     graph: dict[str, list[str]] = {}
-    for path in guard.sources(*C_FOLDERS):
+    paths = guard.sources(*C_FOLDERS)
+    check_house(guard, paths)
+    for path in paths:
         text = guard.read(path) or ""
         found = includes(text)
         targets = [check_include(guard, path, *inc) for inc in found]

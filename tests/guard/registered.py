@@ -18,7 +18,7 @@ def check_sources(guard: Guard) -> None:
     for folder in C_FOLDERS:
         listed = words(guard.read(f"{folder}/local.mk") or "")
         for path in guard.sources(folder):
-            if path.split("/")[1] not in listed:
+            if path.removeprefix(f"{folder}/") not in listed:
                 guard.error(f"{path} is not in {folder}/local.mk")
 
 

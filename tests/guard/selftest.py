@@ -28,7 +28,7 @@ def directive(name: str) -> dict[str, str]:
 
 
 def option(name: str) -> dict[str, str]:
-    return {"fcgi-sidecar/sc_options.def": f'X(TEXT, zz, "{name}", "ZZ", NULL, SC_CMD_NODE, "zz")\n'}
+    return {"fcgi-sidecar/base/sc_options.def": f'X(TEXT, zz, "{name}", "ZZ", NULL, SC_CMD_NODE, "zz")\n'}
 
 
 def metric(name: str) -> dict[str, str]:
@@ -51,6 +51,16 @@ CASES = [
     ("layers", "includes sqlite3.h", {"mod_demo/zz.c": "#include <sqlite3.h>\n"}),
     ("layers", "includes microhttpd.h", {"fcgi-sidecar/zz.h": "#include <microhttpd.h>\n"}),
     ("layers", "meet only through headers", {"lib/prom.c": '#include "lib/cgih.c"\n'}),
+    ("layers", "base includes fcgi-sidecar/node/sc_node.h",
+     {"fcgi-sidecar/base/sc_file.c": '#include "fcgi-sidecar/node/sc_node.h"\n'}),
+    ("layers", "relay includes fcgi-sidecar/base/sc_log.h",
+     {"fcgi-sidecar/relay/sc_listen.c": '#include "../base/sc_log.h"\n'}),
+    ("layers", "handoff includes fcgi-sidecar/observe/sc_status.h",
+     {"fcgi-sidecar/handoff/sc_ship.h": '#include "fcgi-sidecar/observe/sc_status.h"\n'}),
+    ("layers", "base includes lib/prom.h", {"fcgi-sidecar/base/zz.c": '#include "lib/prom.h"\n'}),
+    ("layers", "is for its room alone",
+     {"fcgi-sidecar/node/sc_node.c": '#include "fcgi-sidecar/relay/sc_relay_core.h"\n'}),
+    ("layers", "fcgi-sidecar/zz is no room", {"fcgi-sidecar/zz/zz.c": "int a;\n"}),
     ("layers", "umbrella", {"mod_demo/zz.h": "/* All. */\n#ifndef ZZ_H\n#define ZZ_H\n#include <httpd.h>\n"
                                              "#include <apr.h>\n#endif\n"}),
     ("layers", "zz1.h -> mod_demo/zz2.h -> mod_demo/zz1.h",
@@ -88,6 +98,7 @@ CASES = [
     ("clean", "shellcheck refuses it", {"docs/zz.sh": "#!/bin/sh\nread line < $(zz\n)\ncd $undefined_zz[1]\n"}),
 
     ("registered", "lib/zz.h is not in lib/local.mk", {"lib/zz.h": "\n"}),
+    ("registered", "fcgi-sidecar/base/zz.c is not in", {"fcgi-sidecar/base/zz.c": "\n"}),
     ("registered", "mod_demo/zz.c is not in", {"mod_demo/zz.c": "\n"}),
     ("registered", "test_zz.c is not in", {"tests/unit/test_zz.c": "\n"}),
     ("registered", "but not among UNIT_TESTS",
@@ -113,6 +124,7 @@ def apply(tree: Path, files: dict) -> list[tuple[Path, bytes | None]]:
     for name, content in files.items():
         path = tree / name
         old = path.read_bytes() if path.exists() else None
+        path.parent.mkdir(exist_ok=True)
         before.append((path, old))
         new = content if isinstance(content, bytes) else content.encode()
         path.write_bytes((old or b"") + new)
@@ -123,6 +135,8 @@ def restore(before: list[tuple[Path, bytes | None]]) -> None:
     for path, old in before:
         if old is None:
             path.unlink()
+            if not any(path.parent.iterdir()):
+                path.parent.rmdir()
         else:
             path.write_bytes(old)
 

@@ -18,7 +18,7 @@
 
 #include <apr_general.h>
 
-#include "fcgi-sidecar/sc_relay.h"
+#include "fcgi-sidecar/relay/sc_relay.h"
 
 static void log_line(void *context, sc_relay_log_level level, const char *id, const char *message)
 {

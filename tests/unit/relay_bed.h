@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "fcgi-sidecar/sc_relay.h"
+#include "fcgi-sidecar/relay/sc_relay.h"
 #include "lib/fcgiw.h"
 
 #define WAIT_MS 5000

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fcgi-sidecar/sc_frame.h"
-#include "fcgi-sidecar/sc_message.h"
-#include "fcgi-sidecar/sc_nonce.h"
-#include "fcgi-sidecar/sc_pages.h"
+#include "fcgi-sidecar/control/sc_frame.h"
+#include "fcgi-sidecar/control/sc_message.h"
+#include "fcgi-sidecar/control/sc_nonce.h"
+#include "fcgi-sidecar/database/sc_pages.h"
 
 #define NONCE "00112233445566778899aabbccddeeff"
 

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fcgi-sidecar/sc_relay.h"
-#include "fcgi-sidecar/sc_request.h"
+#include "fcgi-sidecar/relay/sc_relay.h"
+#include "fcgi-sidecar/relay/sc_request.h"
 #include "tests/unit/testlib.h"
 
 #define PARAMS_MAX (256 * 1024)

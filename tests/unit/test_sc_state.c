@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fcgi-sidecar/sc_file.h"
-#include "fcgi-sidecar/sc_state.h"
+#include "fcgi-sidecar/base/sc_file.h"
+#include "fcgi-sidecar/node/sc_state.h"
 
 static char folder[64];
 

@@ -10,8 +10,8 @@
 
 #include <sqlite3.h>
 
-#include "fcgi-sidecar/sc_db.h"
-#include "fcgi-sidecar/sc_file.h"
+#include "fcgi-sidecar/base/sc_file.h"
+#include "fcgi-sidecar/database/sc_db.h"
 
 #define PAGE 4096
 #define ROOM 16

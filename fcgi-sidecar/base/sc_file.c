@@ -1,0 +1,213 @@
+#include "fcgi-sidecar/base/sc_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fcgi-sidecar/base/sc_fault.h"
+
+apr_status_t sc_file_pwrite(int fd, const void *data, size_t len, off_t offset)
+{
+    const char *p = data;
+
+    while (len > 0) {
+        ssize_t n = SC_FAULT("pwrite") ? -1 : pwrite(fd, p, len, offset);
+
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return n < 0 ? errno : EIO;
+        }
+        p += n;
+        len -= (size_t)n;
+        offset += n;
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t sc_file_pread(int fd, void *data, size_t len, off_t offset)
+{
+    char *p = data;
+
+    while (len > 0) {
+        ssize_t n = SC_FAULT("pread") ? -1 : pread(fd, p, len, offset);
+
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return n < 0 ? errno : EIO;
+        }
+        p += n;
+        len -= (size_t)n;
+        offset += n;
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t sc_file_sync_folder(const char *path, sc_error *err)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    size_t len = slash == NULL ? 0 : (size_t)(slash - path);
+    int fd;
+    int errnum = 0;
+
+    if (slash == NULL) {
+        snprintf(folder, sizeof(folder), ".");
+    }
+    else if (len >= sizeof(folder)) {
+        return sc_error_errno(err, ENAMETOOLONG, "%s", path);
+    }
+    else {
+        memcpy(folder, path, len > 0 ? len : 1);
+        folder[len > 0 ? len : 1] = '\0';
+    }
+    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return sc_error_errno(err, errno, "can not open the folder %s", folder);
+    }
+    if (SC_FAULT("fsync-folder") || fsync(fd) != 0) {
+        errnum = errno;
+    }
+    close(fd);
+    return errnum == 0 ? APR_SUCCESS
+                       : sc_error_errno(err, errnum, "can not sync the folder %s", folder);
+}
+
+apr_status_t sc_file_rename(const char *from, const char *to, sc_error *err)
+{
+    if (SC_FAULT("rename") || rename(from, to) != 0) {
+        return sc_error_errno(err, errno, "can not rename %s to %s", from, to);
+    }
+    return sc_file_sync_folder(to, err);
+}
+
+apr_status_t sc_file_replace(const char *path, const void *data, size_t len, mode_t mode,
+                             sc_error *err)
+{
+    char temp[PATH_MAX];
+    apr_status_t rv;
+    int fd;
+
+    if ((size_t)snprintf(temp, sizeof(temp), "%s.tmp", path) >= sizeof(temp)) {
+        return sc_error_errno(err, ENAMETOOLONG, "%s", path);
+    }
+    fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    if (fd < 0) {
+        return sc_error_errno(err, errno, "can not create %s", temp);
+    }
+    rv = sc_file_pwrite(fd, data, len, 0);
+    if (rv == APR_SUCCESS && (SC_FAULT("fsync") || fsync(fd) != 0)) {
+        rv = errno;
+    }
+    if (close(fd) != 0 && rv == APR_SUCCESS) {
+        rv = errno;
+    }
+    if (rv != APR_SUCCESS) {
+        unlink(temp);
+        return sc_error_errno(err, rv, "can not write %s", temp);
+    }
+    return sc_file_rename(temp, path, err);
+}
+
+apr_status_t sc_file_read(const char *path, char **data, size_t *len, sc_error *err)
+{
+    struct stat st;
+    apr_status_t rv = APR_SUCCESS;
+    char *buf = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    *data = NULL;
+    *len = 0;
+    if (fd < 0) {
+        return sc_error_errno(err, errno, "can not open %s", path);
+    }
+    if (fstat(fd, &st) != 0) {
+        rv = sc_error_errno(err, errno, "can not stat %s", path);
+        goto leave;
+    }
+    if (!S_ISREG(st.st_mode) || st.st_size > (off_t)SC_FILE_SMALL_MAX) {
+        rv = sc_error_set(err, SC_ECORRUPT, "%s is no file of at most %u bytes", path,
+                          SC_FILE_SMALL_MAX);
+        goto leave;
+    }
+    buf = malloc((size_t)st.st_size + 1);
+    if (buf == NULL) {
+        rv = sc_error_errno(err, ENOMEM, "can not read %s", path);
+        goto leave;
+    }
+    rv = sc_file_pread(fd, buf, (size_t)st.st_size, 0);
+    if (rv != APR_SUCCESS) {
+        sc_error_errno(err, rv, "can not read %s", path);
+        goto leave;
+    }
+    buf[st.st_size] = '\0';
+    *data = buf;
+    *len = (size_t)st.st_size;
+    buf = NULL;
+leave:
+    free(buf);
+    close(fd);
+    return rv;
+}
+
+apr_status_t sc_file_make_folder(const char *path, sc_error *err)
+{
+    char part[PATH_MAX];
+    struct stat st;
+    size_t i;
+
+    for (i = 1; i < sizeof(part); i++) {
+        char c = path[i - 1] == '\0' ? '\0' : path[i];
+
+        if (c != '/' && c != '\0') {
+            continue;
+        }
+        memcpy(part, path, i);
+        part[i] = '\0';
+        if (mkdir(part, 0700) != 0 && errno != EEXIST && stat(part, &st) != 0) {
+            return sc_error_errno(err, errno, "can not make the folder %s", part);
+        }
+        if (c == '\0') {
+            break;
+        }
+    }
+    if (stat(path, &st) != 0) {
+        return sc_error_errno(err, errno, "can not make the folder %s", path);
+    }
+    if (!S_ISDIR(st.st_mode)) {
+        return sc_error_errno(err, ENOTDIR, "%s", path);
+    }
+    return APR_SUCCESS;
+}
+
+static int64_t clock_us(clockid_t id)
+{
+    struct timespec ts;
+
+    clock_gettime(id, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+int64_t sc_now_us(void)
+{
+    return clock_us(CLOCK_MONOTONIC);
+}
+
+int64_t sc_now_ms(void)
+{
+    return clock_us(CLOCK_MONOTONIC) / 1000;
+}
+
+int64_t sc_wall_ms(void)
+{
+    return clock_us(CLOCK_REALTIME) / 1000;
+}

@@ -1,0 +1,46 @@
+/*
+ * sc_file.h -- files that are whole or absent.
+ *
+ * Every write of a small file goes temporary file -> fsync -> rename -> fsync
+ * of the folder.  All functions may be called from any thread; two writers of
+ * the same path must be kept apart by the caller.
+ */
+#ifndef SC_FILE_H
+#define SC_FILE_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "fcgi-sidecar/base/sc_error.h"
+
+/* Largest small file that is read back whole (state, authority, secret). */
+#define SC_FILE_SMALL_MAX (64u * 1024u)
+
+/* Replaces path durably; mode is what a new file gets. */
+apr_status_t sc_file_replace(const char *path, const void *data, size_t len, mode_t mode,
+                             sc_error *err);
+
+/* Reads a file of at most SC_FILE_SMALL_MAX bytes.  *data is malloc'ed,
+ * NUL-terminated and the caller's to free; ENOENT when there is none. */
+apr_status_t sc_file_read(const char *path, char **data, size_t *len, sc_error *err);
+
+/* Renames and makes the new name durable (both in one folder). */
+apr_status_t sc_file_rename(const char *from, const char *to, sc_error *err);
+
+/* fsync of the folder that holds path. */
+apr_status_t sc_file_sync_folder(const char *path, sc_error *err);
+
+/* mkdir -p of path itself, mode 0700 for what is made; fails when it is no folder. */
+apr_status_t sc_file_make_folder(const char *path, sc_error *err);
+
+/* Writes or reads all of len at offset, over short transfers and EINTR.  A read
+ * that meets the end of the file is EIO. */
+apr_status_t sc_file_pwrite(int fd, const void *data, size_t len, off_t offset);
+apr_status_t sc_file_pread(int fd, void *data, size_t len, off_t offset);
+
+/* Monotonic milliseconds and microseconds; wall clock milliseconds since 1970. */
+int64_t sc_now_ms(void);
+int64_t sc_now_us(void);
+int64_t sc_wall_ms(void);
+
+#endif /* SC_FILE_H */

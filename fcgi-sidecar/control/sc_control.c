@@ -1,0 +1,414 @@
+#include "fcgi-sidecar/control/sc_control.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <fcgiapp.h>
+#include <fastcgi.h>
+
+#include "fcgi-sidecar/base/sc_bind.h"
+#include "fcgi-sidecar/base/sc_file.h"
+#include "fcgi-sidecar/base/sc_log.h"
+#include "fcgi-sidecar/control/sc_nonce.h"
+
+#define STREAM_BUFFER 65528 /* one FastCGI record, a multiple of 8 */
+
+struct sc_control {
+    sc_control_config config;
+    int fd;
+    uint16_t port;
+    atomic_bool stopping;
+    _Atomic uint64_t refused;
+    sc_nonce_cache nonces;
+    unsigned n_workers;
+    pthread_t workers[SC_CONTROL_WORKERS];
+};
+
+struct sc_control_request {
+    sc_control *control;
+    FCGX_Request *fcgx;
+    sc_message message;
+    json_t *body;
+    bool answered;
+    FCGX_Stream *out;       /* of a stream */
+    sc_frame_writer writer;
+};
+
+/* Longest wait for the peer to send or to take bytes. */
+static void limit_io(int fd, int seconds)
+{
+    struct timeval tv = { seconds, 0 };
+    unsigned ms = (unsigned)seconds * 1000;
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+}
+
+/* --- answers ---------------------------------------------------------------- */
+
+static void send_header(sc_control_request *r, unsigned status, const char *type,
+                        const char *body, size_t len)
+{
+    char mac[SC_HEX_LEN + 1];
+
+    sc_answer_mac(r->control->config.secret, r->message.nonce, status, body, len, mac);
+    FCGX_FPrintF(r->fcgx->out, "Status: %u\r\nContent-Type: %s\r\n" SC_HEADER_MAC ": %s\r\n\r\n",
+                 status, type, mac);
+    r->answered = true;
+}
+
+static void answer_status(sc_control_request *r, unsigned status, json_t *json)
+{
+    char *text = json != NULL ? sc_json_text(json) : strdup("{}");
+
+    if (text != NULL && !r->answered) {
+        size_t len = strlen(text);
+
+        send_header(r, status, "application/json", text, len);
+        FCGX_PutStr(text, (int)len, r->fcgx->out);
+    }
+    free(text);
+    json_decref(json);
+}
+
+void sc_control_answer(sc_control_request *r, json_t *json)
+{
+    answer_status(r, 200, json);
+}
+
+void sc_control_fail(sc_control_request *r, const sc_error *err)
+{
+    int code = sc_error_exit_code(err->rv);
+    unsigned status = err->rv == SC_EAUTH ? 401 : err->rv == SC_ENONE ? 404
+                    : code == 2 ? 400 : code == 3 ? 409 : code == 75 ? 503 : 500;
+
+    answer_status(r, status, json_pack("{s:i, s:s}", "code", code, "text", err->text));
+}
+
+static apr_status_t write_out(void *context, const void *data, size_t len)
+{
+    sc_control_request *r = context;
+
+    errno = 0;
+    if (FCGX_PutStr(data, (int)len, r->out) != (int)len) {
+        return errno != 0 ? errno : ECONNRESET;
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t sc_control_flush(sc_control_request *r)
+{
+    errno = 0;
+    if (FCGX_FFlush(r->out) != 0) {
+        return errno != 0 ? errno : ECONNRESET;
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t sc_control_stream(sc_control_request *r, sc_frame_writer **writer)
+{
+    apr_status_t rv = sc_frame_writer_init(&r->writer, r->control->config.secret,
+                                           r->message.nonce, write_out, r);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    limit_io(r->fcgx->ipcFd, SC_CONTROL_STREAM_TIMEOUT_S);
+    send_header(r, 200, "application/x-sidecar-stream", "", 0);
+    if (FCGX_FFlush(r->fcgx->out) != 0) {
+        return ECONNRESET;
+    }
+    /* libfcgi's own stream sends records of 8 KiB; this one fills them. */
+    r->out = FCGX_CreateWriter(r->fcgx->ipcFd, r->fcgx->requestId, STREAM_BUFFER, FCGI_STDOUT);
+    *writer = &r->writer;
+    return r->out != NULL ? APR_SUCCESS : ENOMEM;
+}
+
+apr_status_t sc_control_send_json(sc_control_request *r, enum sc_frame_type type, json_t *json)
+{
+    char *text = json != NULL ? sc_json_text(json) : NULL;
+    apr_status_t rv = ENOMEM;
+
+    if (text != NULL) {
+        sc_frame_part part = { text, strlen(text) };
+
+        rv = sc_frame_write(&r->writer, type, &part, 1);
+    }
+    free(text);
+    json_decref(json);
+    return rv == APR_SUCCESS ? sc_control_flush(r) : rv;
+}
+
+const sc_message *sc_control_message(const sc_control_request *r)
+{
+    return &r->message;
+}
+
+const json_t *sc_control_body(const sc_control_request *r)
+{
+    return r->body;
+}
+
+/* --- requests ------------------------------------------------------------------ */
+
+static bool take_text(const FCGX_Request *fcgx, const char *name, char *out, size_t size)
+{
+    const char *value = FCGX_GetParam(name, fcgx->envp);
+
+    if (value == NULL || strlen(value) >= size) {
+        return false;
+    }
+    memcpy(out, value, strlen(value) + 1);
+    return true;
+}
+
+static bool take_number(const FCGX_Request *fcgx, const char *name, int64_t *out)
+{
+    char text[24];
+    char *end;
+
+    if (!take_text(fcgx, name, text, sizeof(text)) || text[0] < '0' || text[0] > '9') {
+        return false;
+    }
+    errno = 0;
+    *out = strtoll(text, &end, 10);
+    return errno == 0 && *end == '\0';
+}
+
+static bool take_message(sc_message *m, const FCGX_Request *fcgx, char mac[SC_HEX_LEN + 1])
+{
+    char protocol[8];
+    int64_t epoch;
+    bool ok = take_text(fcgx, SC_PARAM_NONCE, m->nonce, sizeof(m->nonce))
+        && sc_nonce_valid(m->nonce)
+        && take_text(fcgx, SC_PARAM_PROTOCOL, protocol, sizeof(protocol))
+        && strcmp(protocol, SC_PROTOCOL) == 0
+        && take_text(fcgx, "SCRIPT_NAME", m->path, sizeof(m->path))
+        && take_text(fcgx, SC_PARAM_LINEAGE, m->lineage, sizeof(m->lineage))
+        && take_number(fcgx, SC_PARAM_EPOCH, &epoch)
+        && take_text(fcgx, SC_PARAM_UID, m->uid, sizeof(m->uid)) && sc_uid_valid(m->uid)
+        && take_text(fcgx, SC_PARAM_TO, m->to, sizeof(m->to))
+        && take_number(fcgx, SC_PARAM_TIME, &m->time_ms)
+        && take_text(fcgx, SC_PARAM_MAC, mac, SC_HEX_LEN + 1) && strlen(mac) == SC_HEX_LEN;
+
+    if (ok) {
+        m->epoch = (uint64_t)epoch;
+    }
+    else if (!sc_nonce_valid(m->nonce)) {
+        memset(m->nonce, '0', SC_NONCE_LEN); /* so that a refusal can be sent */
+        m->nonce[SC_NONCE_LEN] = '\0';
+    }
+    return ok;
+}
+
+/* Reads the body; NULL when it is too long or not what CONTENT_LENGTH says. */
+static char *take_body(const FCGX_Request *fcgx, size_t *len)
+{
+    int64_t want;
+    char *body;
+
+    if (!take_number(fcgx, "CONTENT_LENGTH", &want) || want > (int64_t)SC_BODY_MAX) {
+        return NULL;
+    }
+    body = malloc((size_t)want + 1);
+    if (body != NULL && FCGX_GetStr(body, (int)want, fcgx->in) != (int)want) {
+        free(body);
+        return NULL;
+    }
+    *len = (size_t)want;
+    return body;
+}
+
+static apr_status_t authenticate(sc_control *c, const sc_message *m, const char *mac,
+                                 const char *body, size_t len, sc_error *err)
+{
+    char want[SC_HEX_LEN + 1];
+    int64_t skew = m->time_ms - sc_wall_ms();
+
+    sc_message_mac(c->config.secret, m, body, len, want);
+    if (!sc_equal_constant_time(want, mac, SC_HEX_LEN)) {
+        return sc_error_set(err, SC_EAUTH, "the request is not signed with our --secret-file");
+    }
+    if (skew > SC_TIME_WINDOW_MS || skew < -SC_TIME_WINDOW_MS) {
+        return sc_error_set(err, SC_EAUTH, "the clocks differ by %lld s, %d s are allowed",
+                            (long long)(skew / 1000), SC_TIME_WINDOW_MS / 1000);
+    }
+    if (!sc_nonce_take(&c->nonces, m->nonce, sc_now_ms())) {
+        return sc_error_set(err, SC_EAUTH, "the request was seen before");
+    }
+    if (m->to[0] != '\0' && strcmp(m->to, c->config.uid) != 0) {
+        return sc_error_set(err, SC_EREFUSED, "this is the instance %s, not %s", c->config.uid,
+                            m->to);
+    }
+    return APR_SUCCESS;
+}
+
+static const sc_control_route *find_route(const sc_control *c, const char *path)
+{
+    const sc_control_route *route;
+
+    for (route = c->config.routes; route->path != NULL; route++) {
+        if (strcmp(route->path, path) == 0) {
+            return route;
+        }
+    }
+    return NULL;
+}
+
+static void refuse(sc_control_request *r, sc_error *err)
+{
+    if (err->rv == SC_EAUTH) {
+        atomic_fetch_add(&r->control->refused, 1);
+        sc_warn("SC0601", "control port: request refused: %s", err->text);
+    }
+    sc_control_fail(r, err);
+}
+
+static void handle(sc_control *c, FCGX_Request *fcgx)
+{
+    sc_control_request r = { .control = c, .fcgx = fcgx };
+    const sc_control_route *route;
+    char mac[SC_HEX_LEN + 1] = "";
+    sc_error err = { 0, "" };
+    size_t len = 0;
+    char *body = NULL;
+
+    if (!take_message(&r.message, fcgx, mac) || (body = take_body(fcgx, &len)) == NULL) {
+        sc_error_set(&err, SC_EAUTH, "malformed or unsigned request");
+        refuse(&r, &err);
+        goto leave;
+    }
+    if (authenticate(c, &r.message, mac, body, len, &err) != APR_SUCCESS) {
+        refuse(&r, &err);
+        goto leave;
+    }
+    route = find_route(c, r.message.path);
+    r.body = json_loadb(body, len, JSON_REJECT_DUPLICATES, NULL);
+    if (route == NULL || !json_is_object(r.body)) {
+        sc_error_set(&err, route == NULL ? SC_ENONE : SC_EUSAGE, "%s: %s", r.message.path,
+                     route == NULL ? "not known to this version" : "the body is no JSON object");
+        refuse(&r, &err);
+        goto leave;
+    }
+    route->handle(c->config.context, &r);
+leave:
+    if (r.out != NULL) {
+        FCGX_FFlush(r.out);
+        FCGX_FreeStream(&r.out);
+    }
+    sc_frame_writer_free(&r.writer);
+    json_decref(r.body);
+    free(body);
+}
+
+static void *worker(void *context)
+{
+    sc_control *c = context;
+    FCGX_Request fcgx;
+
+    FCGX_InitRequest(&fcgx, c->fd, FCGI_FAIL_ACCEPT_ON_INTR);
+    while (!atomic_load(&c->stopping)) {
+        if (FCGX_Accept_r(&fcgx) == 0) {
+            handle(c, &fcgx);
+            FCGX_Finish_r(&fcgx);
+        }
+        else if (!atomic_load(&c->stopping)) {
+            usleep(10000); /* out of descriptors: others give theirs back */
+        }
+    }
+    FCGX_Free(&fcgx, 1);
+    return NULL;
+}
+
+/* --- life ------------------------------------------------------------------------ */
+
+static void limit_waits(int fd)
+{
+    int one = 1;
+
+    limit_io(fd, SC_CONTROL_IO_TIMEOUT_S);
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+apr_status_t sc_control_create(sc_control **control, const sc_control_config *config,
+                               sc_error *err)
+{
+    sc_control *c = calloc(1, sizeof(*c));
+    apr_status_t rv;
+
+    *control = NULL;
+    if (c == NULL) {
+        return sc_error_errno(err, ENOMEM, "control port");
+    }
+    c->config = *config;
+    sc_nonce_init(&c->nonces, 2 * SC_TIME_WINDOW_MS);
+    rv = sc_bind_tcp(config->listen, "--control-listen", &c->fd, &c->port, err);
+    if (rv != APR_SUCCESS) {
+        free(c);
+        return rv;
+    }
+    limit_waits(c->fd);
+    *control = c;
+    return APR_SUCCESS;
+}
+
+apr_status_t sc_control_start(sc_control *c, sc_error *err)
+{
+    if (FCGX_Init() != 0) {
+        return sc_error_set(err, SC_EFAILED, "libfcgi can not be initialised");
+    }
+    signal(SIGPIPE, SIG_IGN); /* libfcgi installs a handler of its own */
+    for (c->n_workers = 0; c->n_workers < SC_CONTROL_WORKERS; c->n_workers++) {
+        int rc = pthread_create(&c->workers[c->n_workers], NULL, worker, c);
+
+        if (rc != 0) {
+            return sc_error_errno(err, rc, "control port: thread");
+        }
+    }
+    return APR_SUCCESS;
+}
+
+void sc_control_stop(sc_control *c)
+{
+    unsigned i;
+
+    if (atomic_exchange(&c->stopping, true)) {
+        return;
+    }
+    shutdown(c->fd, SHUT_RDWR); /* wakes those who wait in accept() */
+    for (i = 0; i < c->n_workers; i++) {
+        pthread_join(c->workers[i], NULL);
+    }
+    close(c->fd);
+}
+
+void sc_control_destroy(sc_control *c)
+{
+    if (c != NULL) {
+        sc_control_stop(c);
+        free(c);
+    }
+}
+
+uint16_t sc_control_port(const sc_control *c)
+{
+    return c->port;
+}
+
+uint64_t sc_control_refused(const sc_control *c)
+{
+    return atomic_load(&c->refused);
+}

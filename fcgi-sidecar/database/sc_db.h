@@ -1,0 +1,103 @@
+/*
+ * sc_db.h -- the live database; the only file that knows SQLite's API.
+ *
+ * POSIX locks belong to the process, and closing any descriptor of a file drops
+ * all of them.  So an open sc_db keeps one descriptor of the database, of the
+ * log and of the wal-index for its whole life, and closes them after SQLite's.
+ *
+ * Threads: sc_db_lock/unlock/checkpoint belong to one thread at a time (the
+ * caller serialises); an sc_reader belongs to one thread.
+ */
+#ifndef SC_DB_H
+#define SC_DB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "fcgi-sidecar/database/sc_wal.h"
+
+typedef struct sc_db sc_db;
+typedef struct sc_reader sc_reader;
+
+/* Opens a database that PHP uses at the same time: makes it WAL if it is not
+ * (that needs a moment without other users), and keeps its log from being
+ * deleted when the last other connection closes. */
+apr_status_t sc_db_open(sc_db **db, const char *path, sc_error *err);
+
+/* Releases the write lock if it is held.  Safe on NULL. */
+void sc_db_close(sc_db *db);
+
+size_t sc_db_page_size(const sc_db *db);
+
+/* The kept descriptor, for reading pages; not to be closed. */
+int sc_db_fd(const sc_db *db);
+
+/* A reader of the log that starts before its first frame. */
+void sc_db_wal(const sc_db *db, sc_wal *wal);
+
+/* Takes SQLite's write lock: nobody commits until it is given back.  EBUSY
+ * after wait_ms. */
+apr_status_t sc_db_lock(sc_db *db, int wait_ms, sc_error *err);
+void sc_db_unlock(sc_db *db); /* safe when not locked */
+
+/* Copies log frames into the database as far as readers allow; waits for
+ * nobody.  *whole: all of the log is in the database. */
+apr_status_t sc_db_checkpoint(sc_db *db, bool *whole, sc_error *err);
+
+/* --- read transactions that keep the log ------------------------------------ */
+
+/* Begins the first transaction. */
+apr_status_t sc_reader_open(sc_reader **reader, const sc_db *db, sc_error *err);
+
+/* Begins a transaction at the present end of the log; the one before is kept
+ * until sc_reader_settle().  So there is always one that keeps the log from
+ * being overwritten behind the frames that were read. */
+apr_status_t sc_reader_advance(sc_reader *reader, sc_error *err);
+void sc_reader_settle(sc_reader *reader);
+void sc_reader_close(sc_reader *reader); /* safe on NULL */
+
+/* --- files ----------------------------------------------------------------------- */
+
+typedef void (*sc_db_progress)(void *context, uint64_t done, uint64_t total); /* bytes */
+
+/* A consistent copy of a database that may be in use (backup API) to `to`,
+ * which must not exist; the copy is in WAL mode without a log, fsynced and
+ * checked.  A failed copy is removed. */
+apr_status_t sc_db_copy(const char *from, const char *to, sc_db_progress progress,
+                        void *context, sc_error *err);
+
+/* The same of a database that nobody writes and that may lie in a folder which
+ * can not be written (an image's seed): its bytes, with what lies in its log. */
+apr_status_t sc_db_stage(const char *from, const char *to, sc_error *err);
+
+/* quick_check of a file that nobody has open (no lock is taken, no log is
+ * looked at).  SC_ECORRUPT with what it found. */
+apr_status_t sc_db_check_file(const char *path, sc_error *err);
+
+/* quick_check of the live database, log included. */
+apr_status_t sc_db_check_live(const char *path, sc_error *err);
+
+/* The durable fence: write version (byte 18) above what SQLite writes.  With
+ * it every SQLite opens the file read-only.  Setting is synced before it
+ * returns; taking it off is not. */
+apr_status_t sc_db_fence_set(int fd, bool fenced, sc_error *err);
+apr_status_t sc_db_fence_get(int fd, bool *fenced);
+
+/* Makes the log void (its header zeroed and synced): a SQLite that reads it
+ * anew after all processes were killed finds no page 1 without the fence in it.
+ * Who has the database open does not notice.  All of the log must be in the
+ * database and the write lock held.  Restoring does nothing when that was not
+ * done.  sc_db_open() begins a log that it finds void anew. */
+apr_status_t sc_db_log_void(sc_db *db, sc_error *err);
+apr_status_t sc_db_log_restore(sc_db *db, sc_error *err);
+bool sc_db_log_is_void(const char *path);
+
+/* As it is written in a page 1 that goes through a copy: SC_DB_FENCE_OFFSET. */
+#define SC_DB_FENCE_OFFSET 18
+#define SC_DB_FENCE_VALUE  0x7f
+#define SC_DB_WAL_VALUE    2
+
+const char *sc_db_library_version(void);
+
+#endif /* SC_DB_H */

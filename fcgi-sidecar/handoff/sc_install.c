@@ -1,0 +1,84 @@
+#include "fcgi-sidecar/handoff/sc_install.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "fcgi-sidecar/base/sc_fault.h"
+#include "fcgi-sidecar/base/sc_file.h"
+#include "fcgi-sidecar/base/sc_log.h"
+#include "fcgi-sidecar/database/sc_owner.h"
+
+/* An fsync on a thread of its own. */
+struct sync_job {
+    int fd;
+    apr_status_t rv;
+};
+
+static void *sync_thread(void *context)
+{
+    struct sync_job *job = context;
+
+    job->rv = SC_FAULT("fsync-base") || fsync(job->fd) != 0 ? errno : APR_SUCCESS;
+    return NULL;
+}
+
+/* Check and sync at the same time: one needs the processor, the other the disk. */
+static apr_status_t check_and_sync(const char *path, int fd, sc_error *err)
+{
+    struct sync_job job = { fd, APR_SUCCESS };
+    pthread_t thread;
+    bool threaded = pthread_create(&thread, NULL, sync_thread, &job) == 0;
+    apr_status_t rv = sc_db_check_file(path, err);
+
+    if (threaded) {
+        pthread_join(thread, NULL);
+    }
+    else {
+        sync_thread(&job);
+    }
+    return rv == APR_SUCCESS && job.rv != APR_SUCCESS
+        ? sc_error_errno(err, job.rv, "can not sync %s", path) : rv;
+}
+
+/* A database of unknown origin in the place of the new one is set aside. */
+static void set_aside(const sc_node *n, bool unknown)
+{
+    char aside[PATH_MAX + 32], path[PATH_MAX + 8];
+    static const char *const suffixes[] = { "-wal", "-shm", "-journal" };
+    size_t i;
+
+    if (unknown && access(n->options->database, F_OK) == 0) {
+        snprintf(aside, sizeof(aside), "%s.replaced-%lld", n->options->database,
+                 (long long)(sc_wall_ms() / 1000));
+        if (rename(n->options->database, aside) == 0) {
+            sc_warn("SC0412", "a database that is not of the lineage was here; it is now %s",
+                    aside);
+        }
+    }
+    for (i = 0; i < 3; i++) {
+        snprintf(path, sizeof(path), "%s%s", n->options->database, suffixes[i]);
+        unlink(path);
+    }
+}
+
+apr_status_t sc_install_image(sc_node *n, const char *incoming, int fd, mode_t mode,
+                              sc_error *err)
+{
+    const sc_options *o = n->options;
+    apr_status_t rv = check_and_sync(incoming, fd, err);
+
+    if (rv == APR_SUCCESS) {
+        rv = sc_owner_apply(fd, o->database, o->owner, mode, err);
+    }
+    if (rv == APR_SUCCESS) {
+        set_aside(n, !n->image_known);
+        SC_STEP("install");
+        rv = sc_file_rename(incoming, o->database, err);
+    }
+    if (rv == APR_SUCCESS) {
+        n->image_known = true;
+    }
+    return rv;
+}

@@ -1,0 +1,391 @@
+#include "fcgi-sidecar/handoff/sc_promote.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fcgi-sidecar/base/sc_fault.h"
+#include "fcgi-sidecar/base/sc_file.h"
+#include "fcgi-sidecar/base/sc_log.h"
+#include "fcgi-sidecar/handoff/sc_grant.h"
+#include "fcgi-sidecar/handoff/sc_sync.h"
+
+#define REACH_MS 2000 /* longest wait for the last frames of the stream */
+
+static void answer(sc_control_request *request, apr_status_t rv, const sc_error *err, json_t *json)
+{
+    if (rv == APR_SUCCESS) {
+        sc_control_answer(request, json);
+    }
+    else {
+        json_decref(json);
+        sc_control_fail(request, err);
+    }
+}
+
+/* --- the promise ------------------------------------------------------------------ */
+
+/* Lock held: is the request from the primary that this standby follows? */
+static apr_status_t check_primary(const sc_node *n, const sc_message *m, sc_error *err)
+{
+    if (n->state.id != SC_STATE_STANDBY) {
+        return sc_error_set(err, SC_EAGAIN, "%s is %s, not STANDBY", n->state.uid,
+                            sc_state_name(n->state.id));
+    }
+    if (strcmp(m->lineage, n->state.lineage) != 0 || m->epoch != n->state.epoch
+        || strcmp(m->uid, n->state.primary.uid) != 0) {
+        return sc_error_set(err, SC_EREFUSED, "%s follows %s at epoch %llu, not %s at %llu",
+                            n->state.uid, n->state.primary.uid,
+                            (unsigned long long)n->state.epoch, m->uid,
+                            (unsigned long long)m->epoch);
+    }
+    return APR_SUCCESS;
+}
+
+/* Lock held.  A standby whose pod is going as well would take the database with
+ * it: the primary has to choose another one. */
+static apr_status_t check_staying(const sc_node *n, sc_error *err)
+{
+    return n->leaving ? sc_error_set(err, SC_EREFUSED, "%s is leaving", n->state.uid)
+                      : APR_SUCCESS;
+}
+
+static apr_status_t promise(sc_node *n, const sc_message *m, const sc_position *position,
+                            uint64_t digest, sc_error *err)
+{
+    apr_status_t rv;
+
+    pthread_mutex_lock(&n->lock);
+    rv = check_primary(n, m, err);
+    if (rv == APR_SUCCESS) {
+        rv = check_staying(n, err);
+    }
+    if (rv == APR_SUCCESS && !sc_position_equal(&n->image_position, position)) {
+        rv = sc_error_set(err, SC_EAGAIN, "the standby has moved on");
+    }
+    if (rv == APR_SUCCESS) {
+        n->state.prepared = true;
+        n->state.position = *position;
+        n->state.digest = digest;
+        rv = sc_state_save(&n->state, err);
+        n->promises++; /* also when the disk has it in spite of the error */
+        if (rv != APR_SUCCESS) {
+            n->state.prepared = false;
+        }
+    }
+    pthread_mutex_unlock(&n->lock);
+    return rv;
+}
+
+void sc_promote_prepare(sc_node *n, sc_control_request *request)
+{
+    const sc_message *m = sc_control_message(request);
+    const json_t *body = sc_control_body(request);
+    sc_position position;
+    uint64_t digest = 0;
+    sc_error err = { 0, "" };
+    apr_status_t rv;
+
+    SC_STEP("prepare");
+    if (!sc_position_from_json(&position, json_object_get(body, "position"))) {
+        sc_error_set(&err, SC_EUSAGE, "prepare: no position");
+        sc_control_fail(request, &err);
+        return;
+    }
+    pthread_mutex_lock(&n->lock);
+    rv = check_primary(n, m, &err);
+    if (rv == APR_SUCCESS) {
+        rv = check_staying(n, &err);
+    }
+    pthread_mutex_unlock(&n->lock);
+    if (rv == APR_SUCCESS) {
+        rv = sc_sync_reach(n, &position, REACH_MS, &digest, &err);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = promise(n, m, &position, digest, &err);
+    }
+    SC_STEP("prepared");
+    answer(request, rv, &err, json_pack("{s:o}", "digest", sc_digest_to_json(digest)));
+}
+
+/* --- taking over --------------------------------------------------------------------- */
+
+/* The stream must not touch the file any more, and its descriptor must be
+ * closed before SQLite opens the file (closing one drops SQLite's locks). */
+static void release_image(sc_node *n)
+{
+    int64_t end = sc_now_ms() + 2000;
+
+    pthread_mutex_lock(&n->lock);
+    n->image_frozen = true;
+    while (n->stream != NULL && sc_now_ms() < end) {
+        sc_peer_abort(n->stream);
+        sc_node_wait(n, 50);
+    }
+    if (n->image_fd >= 0) {
+        close(n->image_fd);
+        n->image_fd = -1;
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
+/* From `old` to this instance at the next epoch; a swap that was done before
+ * counts. */
+static apr_status_t swap_authority(sc_node *n, const sc_authority_record *old,
+                                   const sc_authority_record *new_record, sc_error *err)
+{
+    sc_authority_record now;
+    apr_status_t rv = sc_authority_swap(&n->authority, old, new_record, err);
+
+    if (rv == SC_ECHANGED && sc_authority_read(&n->authority, &now, NULL) == APR_SUCCESS
+        && sc_authority_record_equal(&now, new_record)) {
+        rv = APR_SUCCESS;
+    }
+    return rv;
+}
+
+/* While taking_over is set no stream may begin a base. */
+static void take_over_ends(sc_node *n)
+{
+    pthread_mutex_lock(&n->lock);
+    n->taking_over--;
+    pthread_mutex_unlock(&n->lock);
+}
+
+/* The authority names us: record it, serve. */
+static apr_status_t become_primary(sc_node *n, uint64_t epoch, const char *why, sc_error *err)
+{
+    apr_status_t rv;
+
+    release_image(n);
+    pthread_mutex_lock(&n->lock);
+    if (n->state.id == SC_STATE_PRIMARY) {
+        rv = APR_SUCCESS;
+    }
+    else {
+        sc_state before = n->state;
+
+        n->state.epoch = epoch;
+        n->state.primary = n->self;
+        n->state.prepared = false;
+        rv = sc_state_move(&n->state, SC_STATE_PRIMARY, why, err);
+        if (rv != APR_SUCCESS) {
+            n->state = before;
+        }
+    }
+    pthread_cond_broadcast(&n->changed);
+    pthread_mutex_unlock(&n->lock);
+    if (rv == APR_SUCCESS) {
+        SC_STEP("activate");
+        rv = sc_node_activate(n, err);
+        atomic_fetch_add(&n->metrics.promotions, rv == APR_SUCCESS ? 1 : 0);
+    }
+    return rv;
+}
+
+/* The record as it has to be now, and as it is to be. */
+static void record_pair(sc_node *n, const sc_state *state, sc_authority_record *old,
+                        sc_authority_record *new_record)
+{
+    memset(old, 0, sizeof(*old));
+    snprintf(old->lineage, sizeof(old->lineage), "%s", state->lineage);
+    old->epoch = state->epoch;
+    old->primary = state->primary;
+    *new_record = *old;
+    new_record->epoch++;
+    new_record->primary = n->self;
+}
+
+/* Lock held.  APR_SUCCESS: take over; APR_INCOMPLETE: it is ours already. */
+static apr_status_t check_grant(const sc_node *n, const sc_message *m, const json_t *body,
+                                sc_error *err)
+{
+    sc_position position;
+    uint64_t epoch = 0, digest = 0;
+    char uid[SC_UID_MAX + 1] = "";
+
+    if (!sc_json_string(body, "uid", uid, sizeof(uid)) || !sc_json_uint(body, "epoch", &epoch)
+        || !sc_position_from_json(&position, json_object_get(body, "position"))
+        || !sc_digest_from_json(&digest, json_object_get(body, "digest"))) {
+        return sc_error_set(err, SC_EUSAGE, "malformed GRANT");
+    }
+    if (strcmp(uid, n->state.uid) != 0 || strcmp(m->lineage, n->state.lineage) != 0) {
+        return sc_error_set(err, SC_EREFUSED, "the GRANT is for %s of lineage %s", uid,
+                            m->lineage);
+    }
+    if (n->state.epoch >= epoch) {
+        return n->state.id == SC_STATE_STANDBY || n->state.id == SC_STATE_SYNCING
+            ? sc_error_set(err, SC_EREFUSED, "the GRANT is old") : APR_INCOMPLETE;
+    }
+    if (n->state.id != SC_STATE_STANDBY || epoch != n->state.epoch + 1 || !n->state.prepared
+        || !sc_position_equal(&position, &n->state.position) || digest != n->state.digest) {
+        return sc_error_set(err, SC_EREFUSED, "%s (%s, epoch %llu) made no such promise",
+                            n->state.uid, sc_state_name(n->state.id),
+                            (unsigned long long)n->state.epoch);
+    }
+    return APR_SUCCESS;
+}
+
+void sc_promote_grant(sc_node *n, sc_control_request *request)
+{
+    const sc_message *m = sc_control_message(request);
+    sc_authority_record old, new_record = { .lineage = "" };
+    sc_error err = { 0, "" };
+    apr_status_t rv;
+
+    SC_STEP("grant");
+    pthread_mutex_lock(&n->lock);
+    rv = check_grant(n, m, sc_control_body(request), &err);
+    if (rv == APR_SUCCESS) {
+        record_pair(n, &n->state, &old, &new_record);
+        n->image_frozen = true;
+        n->taking_over++;
+    }
+    pthread_mutex_unlock(&n->lock);
+    if (rv == APR_SUCCESS) {
+        rv = swap_authority(n, &old, &new_record, &err);
+        SC_STEP("swapped");
+        if (rv == APR_SUCCESS) {
+            rv = become_primary(n, new_record.epoch, "GRANT", &err);
+        }
+        take_over_ends(n);
+    }
+    else if (rv == APR_INCOMPLETE) {
+        sc_state state;
+
+        sc_node_state(n, &state);
+        rv = state.id == SC_STATE_PRIMARY ? sc_node_activate(n, &err) : APR_SUCCESS;
+    }
+    if (rv != APR_SUCCESS) {
+        sc_warn("SC0421", "GRANT not taken: %s", err.text);
+    }
+    SC_STEP("granted");
+    answer(request, rv, &err, NULL);
+}
+
+apr_status_t sc_promote_resume(sc_node *n, sc_error *err)
+{
+    sc_state state;
+
+    sc_node_state(n, &state);
+    if (state.id != SC_STATE_STANDBY || !state.prepared) {
+        return sc_error_set(err, SC_EREFUSED, "the authority names this instance as primary at "
+                            "epoch %llu, but it is %s without a promise",
+                            (unsigned long long)state.epoch + 1, sc_state_name(state.id));
+    }
+    return become_primary(n, state.epoch + 1, "GRANT received before a restart", err);
+}
+
+/* --- the operator's decision ---------------------------------------------------------- */
+
+static apr_status_t is_silent(sc_node *n, const sc_state *state, const sc_member *m,
+                              const char *what, sc_error *err)
+{
+    sc_peer_call call;
+    json_t *who = NULL;
+    char name[32] = "?";
+    apr_status_t rv;
+
+    sc_node_call(n, &call, state, m->control, "/v1/who", "");
+    rv = sc_peer_request(&call, NULL, &who, NULL);
+    sc_json_string(who, "state", name, sizeof(name));
+    json_decref(who);
+    return rv != APR_SUCCESS ? APR_SUCCESS
+        : sc_error_set(err, SC_EREFUSED, "%s %s answers (%s): %s", what, m->control, name,
+                       state->id == SC_STATE_FENCED ? "it will take the GRANT"
+                                                    : "use its pre-stop");
+}
+
+/* A FENCED instance whose successor is gone: the swap takes the next epoch
+ * before a GRANT that is still on its way can. */
+static apr_status_t take_back(sc_node *n, const sc_state *state, sc_error *err)
+{
+    sc_authority_record old, mine;
+    apr_status_t rv = is_silent(n, state, &state->successor, "the successor", err);
+
+    if (rv == APR_SUCCESS) {
+        rv = sc_authority_read(&n->authority, &old, err);
+    }
+    if (rv == APR_SUCCESS && (strcmp(old.lineage, state->lineage) != 0
+                              || strcmp(old.primary.uid, state->uid) != 0)) {
+        rv = sc_error_set(err, SC_EREFUSED, "the authority names %s at epoch %llu: the successor "
+                          "has the database", old.primary.uid, (unsigned long long)old.epoch);
+    }
+    if (rv == APR_SUCCESS && old.epoch == state->epoch) {
+        mine = old;
+        mine.epoch++;
+        mine.primary = n->self;
+        rv = swap_authority(n, &old, &mine, err);
+    }
+    SC_STEP("taken-back");
+    if (rv == APR_SUCCESS) {
+        sc_warn("SC0424", "the operator declared the successor %s gone; taking the database back",
+                state->successor.uid);
+        rv = sc_grant_take_back(n, err);
+    }
+    return rv;
+}
+
+/* May this image become the database without the primary's consent? */
+static apr_status_t image_usable(sc_node *n, const sc_state *state, sc_error *err)
+{
+    bool torn, unsure;
+
+    pthread_mutex_lock(&n->lock);
+    torn = n->image_torn;
+    unsure = n->image_unsure;
+    pthread_mutex_unlock(&n->lock);
+    if (state->id != SC_STATE_STANDBY || torn) {
+        return sc_error_set(err, SC_EREFUSED, "this instance is %s%s", sc_state_name(state->id),
+                            torn ? " with half a transaction" : "; only a STANDBY can take over");
+    }
+    if (unsure) {
+        sc_warn("SC0423", "the process died while it followed; the last transaction may be half "
+                "there, checking");
+        return sc_db_check_file(n->options->database, err);
+    }
+    return APR_SUCCESS;
+}
+
+void sc_promote_hook(sc_node *n, sc_control_request *request)
+{
+    sc_authority_record old, new_record;
+    sc_error err = { 0, "" };
+    sc_state state;
+    apr_status_t rv;
+    bool taking = false;
+
+    sc_node_state(n, &state);
+    if (state.id == SC_STATE_PRIMARY) {
+        sc_control_answer(request, NULL);
+        return;
+    }
+    if (state.id == SC_STATE_FENCED) {
+        rv = take_back(n, &state, &err);
+        answer(request, rv, &err, NULL);
+        return;
+    }
+    rv = image_usable(n, &state, &err);
+    if (rv == APR_SUCCESS) {
+        rv = is_silent(n, &state, &state.primary, "the primary", &err);
+    }
+    if (rv == APR_SUCCESS) {
+        record_pair(n, &state, &old, &new_record);
+        pthread_mutex_lock(&n->lock);
+        n->taking_over++;
+        pthread_mutex_unlock(&n->lock);
+        release_image(n);
+        rv = swap_authority(n, &old, &new_record, &err);
+        taking = true;
+    }
+    if (rv == APR_SUCCESS) {
+        sc_warn("SC0422", "the operator declared %s gone; what it committed and did not send is "
+                "lost", state.primary.uid);
+        rv = become_primary(n, new_record.epoch, "operator", &err);
+    }
+    if (taking) {
+        take_over_ends(n);
+    }
+    answer(request, rv, &err, NULL);
+}

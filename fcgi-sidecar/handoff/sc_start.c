@@ -1,0 +1,515 @@
+#include "fcgi-sidecar/handoff/sc_start.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fcgi-sidecar/base/sc_fault.h"
+#include "fcgi-sidecar/base/sc_file.h"
+#include "fcgi-sidecar/base/sc_log.h"
+#include "fcgi-sidecar/database/sc_owner.h"
+#include "fcgi-sidecar/handoff/sc_promote.h"
+#include "fcgi-sidecar/handoff/sc_ship.h"
+#include "fcgi-sidecar/handoff/sc_sync.h"
+#include "fcgi-sidecar/node/sc_work.h"
+
+#define RETRY_MS 200 /* between two attempts to reach the primary */
+
+/* --- first deployment -------------------------------------------------------------- */
+
+static apr_status_t seed_path(const sc_node *n, char out[PATH_MAX], sc_error *err)
+{
+    return (size_t)snprintf(out, PATH_MAX, "%s/seed.sqlite", n->options->state_dir) < PATH_MAX
+        ? APR_SUCCESS : sc_error_errno(err, ENAMETOOLONG, "--state-dir");
+}
+
+static bool database_present(const sc_node *n)
+{
+    struct stat st;
+
+    return stat(n->options->database, &st) == 0 && st.st_size > 0;
+}
+
+/* Makes the first database beside its place, checked and synced; nothing when
+ * one is there already, which is then adopted. */
+static apr_status_t stage_seed(sc_node *n, const char *staged, sc_error *err)
+{
+    const sc_options *o = n->options;
+    struct stat st;
+    apr_status_t rv;
+    int fd;
+
+    unlink(staged);
+    if (database_present(n)) {
+        return sc_db_check_live(o->database, err);
+    }
+    if (stat(o->seed_database, &st) != 0) {
+        return sc_error_errno(err, errno, "first deployment, but there is no seed database %s "
+                              "(--seed-database)", o->seed_database);
+    }
+    rv = sc_db_stage(o->seed_database, staged, err);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    fd = open(staged, O_RDWR | O_CLOEXEC);
+    if (fd < 0) {
+        return sc_error_errno(err, errno, "can not open %s", staged);
+    }
+    rv = sc_owner_apply(fd, o->database, o->owner, (st.st_mode & 0777) | 0600, err);
+    close(fd);
+    return rv;
+}
+
+static apr_status_t install_seed(sc_node *n, const char *staged, const sc_authority_record *mine,
+                                 sc_error *err)
+{
+    apr_status_t rv = APR_SUCCESS;
+
+    SC_STEP("install-seed");
+    if (access(staged, F_OK) == 0) {
+        rv = sc_file_rename(staged, n->options->database, err);
+        sc_info("SC0405", "first deployment: %s is %s", n->options->database,
+                n->options->seed_database);
+    }
+    else {
+        sc_warn("SC0406", "first deployment: adopting the database that is there, %s",
+                n->options->database);
+    }
+    if (rv == APR_SUCCESS) {
+        pthread_mutex_lock(&n->lock);
+        snprintf(n->state.lineage, sizeof(n->state.lineage), "%s", mine->lineage);
+        n->state.epoch = mine->epoch;
+        n->state.primary = n->self;
+        rv = sc_state_move(&n->state, SC_STATE_PRIMARY, "first deployment", err);
+        pthread_cond_broadcast(&n->changed);
+        pthread_mutex_unlock(&n->lock);
+    }
+    return rv == APR_SUCCESS ? sc_node_activate(n, err) : rv;
+}
+
+/* The lineage that an EMPTY instance asked the authority for ("": it did not)
+ * is in its state before the authority can name it: so an authority that names
+ * it means this volume, and not one that was lost. */
+static bool has_claim(const sc_state *s)
+{
+    return s->id == SC_STATE_EMPTY && s->epoch == 0 && s->lineage[0] != '\0';
+}
+
+static apr_status_t save_claim(sc_node *n, const char *lineage, sc_error *err)
+{
+    apr_status_t rv;
+
+    pthread_mutex_lock(&n->lock);
+    snprintf(n->state.lineage, sizeof(n->state.lineage), "%s", lineage);
+    rv = sc_state_save(&n->state, err);
+    pthread_mutex_unlock(&n->lock);
+    return rv;
+}
+
+/* Saves the claim, or finds the one that a life before saved, and swaps. */
+static apr_status_t claim_lineage(sc_node *n, const sc_state *state, sc_authority_record *mine,
+                                  sc_error *err)
+{
+    apr_status_t rv;
+
+    if (has_claim(state)) {
+        memcpy(mine->lineage, state->lineage, sizeof(mine->lineage));
+    }
+    else {
+        sc_random_hex(mine->lineage, SC_LINEAGE_LEN / 2);
+    }
+    rv = save_claim(n, mine->lineage, err);
+    SC_STEP("claimed");
+    return rv == APR_SUCCESS ? sc_authority_swap(&n->authority, NULL, mine, err) : rv;
+}
+
+/* `granted`: the authority names this instance already (a restart between the
+ * grant and the installation).  SC_ECHANGED: another instance was first. */
+static apr_status_t first_deployment(sc_node *n, const sc_authority_record *granted, sc_error *err)
+{
+    sc_authority_record mine = { .lineage = "", .epoch = 1, .primary = n->self };
+    char staged[PATH_MAX];
+    sc_state state;
+    apr_status_t rv = seed_path(n, staged, err);
+
+    sc_node_state(n, &state);
+    if (granted == NULL && state.lineage[0] != '\0' && !has_claim(&state)) {
+        return sc_error_set(err, SC_EREFUSED, "the authority has no record, but this instance knows "
+                            "the lineage %s: restore the authority's record", state.lineage);
+    }
+    if (granted != NULL && strcmp(granted->lineage, state.lineage) != 0) {
+        n->start_final = true;
+        return sc_error_set(err, SC_EREFUSED, "the authority names this instance, %s, as primary of "
+                            "the lineage %s, but this volume never had it: restore the volume, or "
+                            "promote a standby; only if the data is to be given up, remove the "
+                            "authority's record", state.uid, granted->lineage);
+    }
+    SC_STEP("first-deployment");
+    if (rv == APR_SUCCESS) {
+        sc_work_phase(n, &n->start, "installing the seed database", 0);
+        rv = stage_seed(n, staged, err);
+        n->start_final = rv != APR_SUCCESS; /* the same seed fails again */
+    }
+    if (rv == APR_SUCCESS && granted == NULL) {
+        rv = claim_lineage(n, &state, &mine, err);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = install_seed(n, staged, granted != NULL ? granted : &mine, err);
+    }
+    if (rv != APR_SUCCESS) {
+        unlink(staged);
+    }
+    return rv;
+}
+
+/* --- following ------------------------------------------------------------------------ */
+
+/* Is the instance at this address the primary of that lineage?  Fills m. */
+static bool ask_who(sc_node *n, const char *address, const char *lineage, sc_member *m)
+{
+    sc_peer_call call;
+    sc_state state;
+    json_t *who = NULL;
+    char name[32] = "", have[SC_LINEAGE_LEN + 1] = "";
+    bool is_primary;
+
+    sc_node_state(n, &state);
+    sc_node_call(n, &call, &state, address, "/v1/who", "");
+    call.timeout_ms = 2000;
+    is_primary = sc_peer_request(&call, NULL, &who, NULL) == APR_SUCCESS
+        && sc_json_string(who, "state", name, sizeof(name)) && strcmp(name, "PRIMARY") == 0
+        && sc_json_string(who, "lineage", have, sizeof(have)) && strcmp(have, lineage) == 0
+        && sc_member_from_json(m, json_object_get(who, "self"));
+    json_decref(who);
+    return is_primary;
+}
+
+/* Looks among the addresses of --peer for the primary. */
+static bool find_by_peer(sc_node *n, const char *lineage, sc_member *m)
+{
+    struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
+    struct addrinfo *list = NULL, *ai;
+    char host[256], numeric[NI_MAXHOST], address[NI_MAXHOST + 16];
+    uint16_t port, own_port;
+    bool found = false;
+
+    if (!sc_address_split(n->options->peer, host, sizeof(host), &port)) {
+        snprintf(host, sizeof(host), "%s", n->options->peer);
+        if (!sc_address_split(n->self.control, numeric, sizeof(numeric), &own_port)) {
+            return false;
+        }
+        port = own_port;
+    }
+    if (getaddrinfo(host, NULL, &hints, &list) != 0) {
+        return false;
+    }
+    for (ai = list; ai != NULL && !found; ai = ai->ai_next) {
+        if (getnameinfo(ai->ai_addr, ai->ai_addrlen, numeric, sizeof(numeric), NULL, 0,
+                        NI_NUMERICHOST) == 0) {
+            sc_address_join(address, sizeof(address), numeric, port);
+            found = strcmp(address, n->self.control) != 0 && ask_who(n, address, lineage, m);
+        }
+    }
+    freeaddrinfo(list);
+    return found;
+}
+
+/* A standby that made a promise keeps its image until it is known that the
+ * promise is void: the primary says that it is still PRIMARY.  Then it is
+ * withdrawn, unless it was made again meanwhile: durably, before a stream that
+ * would replace the image. */
+static apr_status_t settle_promise(sc_node *n, const sc_authority_record *r, sc_error *err)
+{
+    sc_state state;
+    sc_member m;
+    uint64_t promises;
+    bool void_now;
+    apr_status_t rv = APR_SUCCESS;
+
+    pthread_mutex_lock(&n->lock);
+    state = n->state;
+    promises = n->promises;
+    pthread_mutex_unlock(&n->lock);
+    if (state.id != SC_STATE_STANDBY || !state.prepared) {
+        return APR_SUCCESS;
+    }
+    void_now = r->epoch != state.epoch || ask_who(n, r->primary.control, state.lineage, &m);
+    pthread_mutex_lock(&n->lock);
+    if (!void_now || n->promises != promises || n->taking_over > 0) {
+        rv = sc_error_set(err, SC_EAGAIN, "waiting for the GRANT that was promised to");
+    }
+    else if (n->state.id == SC_STATE_STANDBY) {
+        n->state.prepared = false;
+        rv = sc_state_save(&n->state, err);
+        n->state.prepared = rv != APR_SUCCESS;
+    }
+    pthread_mutex_unlock(&n->lock);
+    return rv;
+}
+
+/* One attempt: who is primary, forward to it, follow it until that ends. */
+static apr_status_t follow_once(sc_node *n, sc_error *err)
+{
+    sc_authority_record r;
+    sc_state state;
+    apr_status_t rv = sc_authority_read(&n->authority, &r, err);
+
+    sc_node_state(n, &state);
+    if (rv == SC_ENONE && state.id == SC_STATE_EMPTY) {
+        rv = first_deployment(n, NULL, err);
+        return rv == SC_ECHANGED ? follow_once(n, err) : rv;
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (strcmp(r.primary.uid, state.uid) == 0) {
+        if (state.id == SC_STATE_EMPTY && r.epoch == 1) {
+            return first_deployment(n, &r, err);
+        }
+        if (state.id == SC_STATE_PRIMARY) {
+            return APR_SUCCESS;
+        }
+        return r.epoch == state.epoch + 1 ? sc_promote_resume(n, err)
+            : sc_error_set(err, SC_EREFUSED, "the authority names this instance as primary at epoch "
+                           "%llu, but its database is not here (state %s)",
+                           (unsigned long long)r.epoch, sc_state_name(state.id));
+    }
+    rv = has_claim(&state) ? save_claim(n, "", err) : APR_SUCCESS; /* another was first */
+    if (rv == APR_SUCCESS) {
+        rv = sc_node_forward(n, &r.primary, r.epoch, err);
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = settle_promise(n, &r, err);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = sc_sync_follow(n, &r.primary, err);
+    if (rv != APR_SUCCESS && state.id == SC_STATE_EMPTY && find_by_peer(n, r.lineage, &r.primary)) {
+        rv = sc_sync_follow(n, &r.primary, err);
+    }
+    return rv;
+}
+
+/* Errors that another attempt does not cure. */
+static bool is_final(apr_status_t rv, sc_state_id id)
+{
+    return (id == SC_STATE_EMPTY || id == SC_STATE_SYNCING)
+        && (rv == ENOENT || rv == ENOSPC || rv == EACCES || rv == EROFS || rv == SC_EUSAGE
+            || rv == SC_ENONE);
+}
+
+static void give_up(sc_node *n, apr_status_t rv, const char *why)
+{
+    sc_state state;
+
+    atomic_fetch_add(&n->metrics.sync_failures, 1);
+    sc_sync_clean(n);
+    sc_node_state(n, &state);
+    if (state.id == SC_STATE_SYNCING) {
+        (void)sc_node_move(n, SC_STATE_EMPTY, "the copy failed", NULL);
+    }
+    sc_fail("SC0411", "post-start: %s", why);
+    sc_work_end(n, &n->start, rv, why);
+}
+
+/* True while following is this thread's job. */
+static bool follows(sc_node *n)
+{
+    bool yes;
+
+    pthread_mutex_lock(&n->lock);
+    yes = !n->stopping && (n->state.id == SC_STATE_EMPTY || n->state.id == SC_STATE_SYNCING
+                           || n->state.id == SC_STATE_STANDBY);
+    pthread_mutex_unlock(&n->lock);
+    return yes;
+}
+
+static void *start_thread(void *context)
+{
+    sc_node *n = context;
+    int64_t limit_ms = n->options->sync_timeout / 1000;
+    char last[SC_ERROR_LEN] = "";
+
+    while (follows(n)) {
+        sc_error err = { 0, "" };
+        apr_status_t rv = follow_once(n, &err);
+        sc_state state;
+        bool late;
+
+        sc_node_state(n, &state);
+        if (rv != APR_SUCCESS && state.id != SC_STATE_PRIMARY && !n->stopping) {
+            if (strcmp(last, err.text) != 0) {
+                /* A standby's stream ends with every cut-over: no cause for alarm. */
+                sc_log(state.id == SC_STATE_STANDBY ? SC_LOG_INFO : SC_LOG_WARNING, "SC0410",
+                       "not following: %s", err.text);
+                memcpy(last, err.text, sizeof(last));
+            }
+            late = sc_work_stuck(n, &n->start, limit_ms);
+            if (n->start_final || is_final(rv, state.id) || (late && state.id != SC_STATE_STANDBY)) {
+                give_up(n, rv == APR_SUCCESS ? SC_EFAILED : rv, err.text);
+                break;
+            }
+            pthread_mutex_lock(&n->lock);
+            sc_node_wait(n, RETRY_MS);
+            pthread_mutex_unlock(&n->lock);
+        }
+    }
+    if (sc_work_running(n, &n->start)) {
+        sc_work_end(n, &n->start, n->stopping ? SC_EFAILED : APR_SUCCESS,
+                    n->stopping ? "serve is ending" : "primary");
+    }
+    pthread_mutex_lock(&n->lock);
+    n->start_ended = true;
+    pthread_cond_broadcast(&n->changed);
+    pthread_mutex_unlock(&n->lock);
+    return NULL;
+}
+
+/* --- beginning ------------------------------------------------------------------------------ */
+
+static apr_status_t launch(sc_node *n, sc_error *err)
+{
+    int rc;
+
+    sc_start_join(n);
+    n->start_ended = false;
+    n->start_final = false;
+    rc = pthread_create(&n->start_thread, NULL, start_thread, n);
+    if (rc != 0) {
+        return sc_error_errno(err, rc, "thread");
+    }
+    n->start_launched = true;
+    return APR_SUCCESS;
+}
+
+void sc_start_join(sc_node *n)
+{
+    if (n->start_launched) {
+        pthread_mutex_lock(&n->lock);
+        if (n->stream != NULL && n->stopping) {
+            sc_peer_abort(n->stream);
+        }
+        pthread_mutex_unlock(&n->lock);
+        pthread_join(n->start_thread, NULL);
+        n->start_launched = false;
+    }
+}
+
+/* A later life on the state directory of an instance that gave its database away. */
+static apr_status_t leave_forwarding(sc_node *n, sc_error *err)
+{
+    sc_db *db;
+
+    if (!sc_ship_quiet(n, 10000)) {
+        return sc_error_set(err, SC_EAGAIN, "followers are still connected");
+    }
+    pthread_mutex_lock(&n->lock);
+    db = n->db;
+    n->db = NULL;
+    n->image_known = true;
+    pthread_mutex_unlock(&n->lock);
+    sc_db_close(db);
+    return sc_node_move(n, SC_STATE_SYNCING, "post-start", err);
+}
+
+void sc_start_hook(sc_node *n, sc_control_request *request)
+{
+    sc_error err = { 0, "" };
+    sc_state state;
+    apr_status_t rv = APR_SUCCESS;
+
+    pthread_mutex_lock(&n->lock);
+    n->leaving = false; /* another life of the same serve */
+    pthread_mutex_unlock(&n->lock);
+    sc_node_state(n, &state);
+    if ((state.id == SC_STATE_EMPTY || state.id == SC_STATE_SYNCING
+         || state.id == SC_STATE_FORWARDING) && sc_work_begin(n, &n->start, "asking the authority")) {
+        if (state.id == SC_STATE_FORWARDING) {
+            rv = leave_forwarding(n, &err);
+        }
+        if (rv == APR_SUCCESS && (n->start_ended || !n->start_launched)) {
+            rv = launch(n, &err);
+        }
+        if (rv != APR_SUCCESS) {
+            sc_work_end(n, &n->start, rv, err.text);
+        }
+    }
+    sc_work_stream(n, request, &n->start);
+}
+
+/* The authority is asked, not obeyed blindly: when it can not be reached the
+ * state on disk is the truth, for nobody else can have become primary without
+ * this instance's consent. */
+static apr_status_t check_authority(sc_node *n, sc_error *err)
+{
+    sc_authority_record r;
+    sc_error why = { 0, "" };
+    apr_status_t rv = sc_authority_read(&n->authority, &r, &why);
+
+    if (rv == SC_ENONE) {
+        sc_authority_record mine = { .epoch = n->state.epoch, .primary = n->self };
+
+        snprintf(mine.lineage, sizeof(mine.lineage), "%s", n->state.lineage);
+        sc_warn("SC0407", "the authority has lost its record; writing it again");
+        return sc_authority_swap(&n->authority, NULL, &mine, err);
+    }
+    if (rv != APR_SUCCESS) {
+        sc_warn("SC0408", "going on as the primary of the state file: %s", why.text);
+        return APR_SUCCESS;
+    }
+    if (strcmp(r.lineage, n->state.lineage) != 0 || r.epoch != n->state.epoch
+        || strcmp(r.primary.uid, n->state.uid) != 0) {
+        return sc_error_set(err, SC_EREFUSED, "the state file says PRIMARY at epoch %llu, but the "
+                            "authority names %s at epoch %llu: this database is out of date",
+                            (unsigned long long)n->state.epoch, r.primary.uid,
+                            (unsigned long long)r.epoch);
+    }
+    if (strcmp(r.primary.control, n->self.control) != 0
+        || strcmp(r.primary.relay, n->self.relay) != 0) {
+        sc_authority_record moved = r;
+
+        moved.primary = n->self; /* another address after a restart */
+        return sc_authority_swap(&n->authority, &r, &moved, err);
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t sc_start_recover(sc_node *n, sc_error *err)
+{
+    apr_status_t rv = APR_SUCCESS;
+
+    n->image_known = n->state.id != SC_STATE_EMPTY;
+    if (n->state.id != SC_STATE_SYNCING && n->state.id != SC_STATE_STANDBY) {
+        sc_sync_clean(n); /* those two go on with it */
+    }
+    switch (n->state.id) {
+    case SC_STATE_PRIMARY:
+    case SC_STATE_DRAINING:
+        rv = check_authority(n, err);
+        if (rv == APR_SUCCESS && n->state.id == SC_STATE_DRAINING) {
+            rv = sc_node_move(n, SC_STATE_PRIMARY, "restart before the commit point", err);
+        }
+        return rv == APR_SUCCESS ? sc_node_activate(n, err) : rv;
+    case SC_STATE_STANDBY:
+        pthread_mutex_lock(&n->lock);
+        n->image_fd = n->state.prepared ? open(n->options->database, O_RDWR | O_CLOEXEC) : -1;
+        n->image_unsure = !n->state.prepared;
+        n->image_position = n->state.position;
+        n->image_digest = n->state.digest;
+        pthread_mutex_unlock(&n->lock);
+        return launch(n, err);
+    case SC_STATE_SYNCING:
+        return sc_work_begin(n, &n->start, "restart") ? launch(n, err) : APR_SUCCESS;
+    default:
+        return APR_SUCCESS;
+    }
+}

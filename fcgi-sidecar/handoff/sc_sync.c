@@ -1,0 +1,647 @@
+#include "fcgi-sidecar/handoff/sc_sync.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fcgi-sidecar/base/sc_bytes.h"
+#include "fcgi-sidecar/base/sc_fault.h"
+#include "fcgi-sidecar/base/sc_file.h"
+#include "fcgi-sidecar/base/sc_log.h"
+#include "fcgi-sidecar/base/sc_nice.h"
+#include "fcgi-sidecar/database/sc_pages.h"
+#include "fcgi-sidecar/database/sc_resume.h"
+#include "fcgi-sidecar/handoff/sc_install.h"
+#include "fcgi-sidecar/handoff/sc_ship.h"
+
+#define WRITEBACK_STEP (8u * 1024u * 1024u) /* bytes between two hints to write back */
+#define STREAM_PATIENCE 3                   /* times --peer-timeout: the primary's disk may be busy */
+#define SYNC_EVERY_MS  200                  /* longest time that frames stay unsynced */
+
+/* What one stream works with. */
+struct image {
+    sc_node *node;
+    const sc_member *primary;
+    sc_peer *peer;
+    sc_error *err;
+    char incoming[PATH_MAX];
+    int fd;
+    size_t page_size;
+    uint64_t bytes;       /* of the base, as announced */
+    uint64_t got;
+    uint64_t epoch;
+    mode_t mode;
+    sc_resume left;       /* what was here before */
+    uint64_t kept;        /* bytes of it that are part of the base */
+    sc_pages pages;
+    bool base_complete;
+    bool live;            /* renamed to --database */
+    int64_t synced_ms;
+};
+
+void sc_sync_clean(const sc_node *n)
+{
+    char path[PATH_MAX];
+
+    if ((size_t)snprintf(path, sizeof(path), "%s/incoming.sqlite", n->options->state_dir)
+        < sizeof(path)) {
+        unlink(path);
+    }
+}
+
+/* --- what is here already ------------------------------------------------------------- */
+
+/* Described once until it changes, for it takes a reading of all of it; a
+ * failure means a whole copy, not none. */
+static apr_status_t look_around(void *context)
+{
+    struct image *im = context;
+    sc_node *n = im->node;
+    apr_status_t rv;
+
+    if (n->copy_whole) {
+        unlink(im->incoming);
+        return APR_SUCCESS;
+    }
+    if (!sc_resume_open(&im->left, im->incoming, n->image_known ? n->options->database : NULL)
+        || n->have != NULL) {
+        return APR_SUCCESS;
+    }
+    rv = sc_resume_describe(&im->left, &n->secret, &n->have);
+    if (rv != APR_SUCCESS) {
+        sc_warn("SC0415", "the whole base is copied: what is here can not be read: %s",
+                strerror(rv));
+        sc_resume_close(&im->left);
+    }
+    return rv;
+}
+
+static void forget_description(sc_node *n)
+{
+    json_decref(n->have);
+    n->have = NULL;
+}
+
+/* Opens the file that takes the base; what an unfinished copy left stays when
+ * the primary sends differences only. */
+static apr_status_t open_incoming(struct image *im, bool resume, sc_error *err)
+{
+    sc_node *n = im->node;
+    bool described = n->have != NULL;
+
+    forget_description(n); /* from here on it changes */
+    im->fd = open(im->incoming, O_RDWR | O_CREAT | O_CLOEXEC | (resume ? 0 : O_TRUNC), 0600);
+    if (im->fd < 0) {
+        return sc_error_errno(err, errno, "can not create %s", im->incoming);
+    }
+    if (im->left.partial > im->bytes && ftruncate(im->fd, (off_t)im->bytes) != 0) {
+        return sc_error_errno(err, errno, "can not cut %s", im->incoming);
+    }
+    if (resume) {
+        sc_info("SC0413", "going on with what is here: %llu bytes of an unfinished copy, %llu of an "
+                "earlier image; the base has %llu", (unsigned long long)im->left.partial,
+                (unsigned long long)im->left.old, (unsigned long long)im->bytes);
+    }
+    else if (described) {
+        sc_warn("SC0416", "the whole base is copied: the primary does not send differences");
+    }
+    if (!resume) {
+        sc_resume_close(&im->left);
+    }
+    return APR_SUCCESS;
+}
+
+/* --- messages --------------------------------------------------------------------- */
+
+/* A new base makes the image that was there void.  No promise rests on it, but
+ * what this instance committed in an earlier life may be left. */
+static apr_status_t begin_again(sc_node *n, sc_error *err)
+{
+    n->state.prepared = false;
+    memset(&n->state.successor, 0, sizeof(n->state.successor));
+    memset(&n->image_position, 0, sizeof(n->image_position));
+    n->image_digest = 0;
+    if (n->image_fd >= 0) {
+        close(n->image_fd);
+        n->image_fd = -1;
+    }
+    return n->state.id == SC_STATE_SYNCING ? sc_state_save(&n->state, err)
+        : sc_state_move(&n->state, SC_STATE_SYNCING, "a base copy begins", err);
+}
+
+static apr_status_t take_hello(struct image *im, const uint8_t *payload, size_t len,
+                               sc_error *err)
+{
+    sc_node *n = im->node;
+    json_t *json = json_loadb((const char *)payload, len, 0, NULL);
+    char lineage[SC_LINEAGE_LEN + 1];
+    uint64_t page_size = 0, mode = 0;
+    sc_member who;
+    bool ok = sc_json_string(json, "lineage", lineage, sizeof(lineage))
+        && strlen(lineage) == SC_LINEAGE_LEN && sc_json_uint(json, "epoch", &im->epoch)
+        && sc_json_uint(json, "page_size", &page_size) && page_size >= 512 && page_size <= 65536
+        && (page_size & (page_size - 1)) == 0 && sc_json_uint(json, "bytes", &im->bytes)
+        && sc_json_uint(json, "mode", &mode)
+        && sc_member_from_json(&who, json_object_get(json, "primary"));
+    bool resume = json_is_true(json_object_get(json, "resume"));
+    apr_status_t rv = APR_SUCCESS;
+
+    json_decref(json);
+    if (!ok || im->fd >= 0) {
+        return sc_error_set(err, SC_ECORRUPT, "the primary's first message is malformed");
+    }
+    im->page_size = (size_t)page_size;
+    im->mode = (mode_t)mode & 0777;
+    pthread_mutex_lock(&n->lock);
+    if (n->state.lineage[0] != '\0' && strcmp(n->state.lineage, lineage) != 0) {
+        rv = sc_error_set(err, SC_EREFUSED, "the primary has the lineage %s, this instance %s",
+                          lineage, n->state.lineage);
+    }
+    else if (im->epoch < n->state.epoch) {
+        rv = sc_error_set(err, SC_EREFUSED, "the primary is at epoch %llu, behind this instance's "
+                          "%llu", (unsigned long long)im->epoch,
+                          (unsigned long long)n->state.epoch);
+    }
+    else if ((n->state.id == SC_STATE_STANDBY && n->state.prepared) || n->taking_over > 0) {
+        rv = sc_error_set(err, SC_EAGAIN, "a promise was made after this stream was asked for");
+    }
+    else {
+        snprintf(n->state.lineage, sizeof(n->state.lineage), "%s", lineage);
+        n->state.epoch = im->epoch;
+        n->state.primary = who;
+        rv = begin_again(n, err);
+    }
+    pthread_mutex_unlock(&n->lock);
+    if (rv == APR_SUCCESS) {
+        rv = open_incoming(im, resume, err);
+    }
+    sc_work_phase(n, &n->start, "copying the base", im->bytes);
+    return rv;
+}
+
+static apr_status_t write_fence(const struct image *im)
+{
+    uint8_t fence = SC_DB_FENCE_VALUE;
+
+    return sc_file_pwrite(im->fd, &fence, 1, SC_DB_FENCE_OFFSET);
+}
+
+/* Puts pages into file and digest; page 1 bears the fence in the file alone. */
+static apr_status_t write_page(struct image *im, uint32_t number, const uint8_t *page)
+{
+    off_t at = (off_t)(number - 1) * (off_t)im->page_size;
+    apr_status_t rv = sc_pages_put(&im->pages, number, page, im->page_size);
+
+    if (rv == APR_SUCCESS) {
+        rv = sc_file_pwrite(im->fd, page, im->page_size, at);
+    }
+    return rv == APR_SUCCESS && number == 1 ? write_fence(im) : rv;
+}
+
+/* So much more of the base is in place. */
+static void note_base(struct image *im, size_t len)
+{
+    uint64_t before = im->got;
+
+    im->got += len;
+    if (before / WRITEBACK_STEP != im->got / WRITEBACK_STEP) {
+        /* The disk works while the rest comes; a hint, so its result is nothing to act on. */
+        (void)sync_file_range(im->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+        sc_work_done(im->node, &im->node->start, im->got);
+    }
+}
+
+static apr_status_t take_pages(struct image *im, const uint8_t *payload, size_t len, sc_error *err)
+{
+    uint32_t first, count, i;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (im->fd < 0 || im->base_complete || len < 4 || (len - 4) % im->page_size != 0) {
+        return sc_error_set(err, SC_ECORRUPT, "the primary's base is malformed");
+    }
+    first = sc_get_u32(payload);
+    count = (uint32_t)((len - 4) / im->page_size);
+    if (first == 0 || (uint64_t)(first - 1) * im->page_size != im->got
+        || im->got + (len - 4) > im->bytes) {
+        return sc_error_set(err, SC_ECORRUPT, "the primary's base has a gap at page %u", first);
+    }
+    for (i = 0; i < count && rv == APR_SUCCESS; i++) {
+        /* One write for the piece; digest page by page. */
+        rv = sc_pages_put(&im->pages, first + i, payload + 4 + (size_t)i * im->page_size,
+                          im->page_size);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = sc_file_pwrite(im->fd, payload + 4, len - 4, (off_t)im->got);
+    }
+    if (rv == APR_SUCCESS && first == 1) {
+        rv = write_fence(im);
+    }
+    if (rv != APR_SUCCESS) {
+        return sc_error_errno(err, rv, "can not write %s", im->incoming);
+    }
+    atomic_fetch_add(&im->node->metrics.bytes_received, len - 4);
+    note_base(im, len - 4);
+    return APR_SUCCESS;
+}
+
+/* A piece that is here already: into place, and into the digest as it is read
+ * now. */
+static apr_status_t keep_piece(struct image *im, uint8_t *buffer, size_t len)
+{
+    uint32_t number = (uint32_t)(im->got / im->page_size) + 1;
+    apr_status_t rv = sc_resume_read(&im->left, im->got, buffer, len);
+    size_t at;
+
+    if (rv == APR_SUCCESS && number == 1) {
+        buffer[SC_DB_FENCE_OFFSET] = SC_DB_WAL_VALUE;
+    }
+    for (at = 0; at < len && rv == APR_SUCCESS; at += im->page_size) {
+        rv = sc_pages_put(&im->pages, number++, buffer + at, im->page_size);
+    }
+    if (rv == APR_SUCCESS && !sc_resume_in_place(&im->left, im->got)) {
+        rv = sc_file_pwrite(im->fd, buffer, len, (off_t)im->got);
+    }
+    if (rv == APR_SUCCESS && im->got == 0) {
+        rv = write_fence(im);
+    }
+    return rv;
+}
+
+static apr_status_t take_same(struct image *im, const uint8_t *payload, size_t len, sc_error *err)
+{
+    uint64_t first, bytes;
+    uint8_t *buffer;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (im->fd < 0 || im->base_complete || len != 8 || (first = sc_get_u32(payload)) == 0
+        || (first - 1) * im->page_size != im->got
+        || (bytes = (uint64_t)sc_get_u32(payload + 4) * im->page_size) > im->bytes - im->got) {
+        return sc_error_set(err, SC_ECORRUPT, "the primary's base is malformed");
+    }
+    buffer = malloc(SC_HAVE_BLOCK_MIN);
+    rv = buffer != NULL ? APR_SUCCESS : ENOMEM;
+    while (bytes > 0 && rv == APR_SUCCESS) {
+        size_t piece = bytes < SC_HAVE_BLOCK_MIN ? (size_t)bytes : SC_HAVE_BLOCK_MIN;
+
+        rv = keep_piece(im, buffer, piece);
+        im->kept += piece;
+        bytes -= piece;
+        atomic_fetch_add(&im->node->metrics.bytes_kept, piece);
+        note_base(im, piece);
+    }
+    free(buffer);
+    return rv == APR_SUCCESS ? rv : sc_error_errno(err, rv, "can not go on with %s", im->incoming);
+}
+
+/* Before the first frame after a promise is written, the promise must go. */
+static apr_status_t withdraw_promise(struct image *im, sc_error *err)
+{
+    sc_node *n = im->node;
+
+    if (!n->state.prepared) {
+        return APR_SUCCESS;
+    }
+    n->state.prepared = false;
+    return sc_state_save(&n->state, err);
+}
+
+static apr_status_t apply_frames(struct image *im, const uint8_t *payload, uint32_t count)
+{
+    const uint8_t *numbers = payload + SC_LOG_HEAD_LEN;
+    const uint8_t *pages = numbers + 4 * (size_t)count;
+    uint32_t commit_pages = sc_get_u32(payload + 28);
+    apr_status_t rv = APR_SUCCESS;
+    uint32_t i;
+
+    for (i = 0; i < count && rv == APR_SUCCESS; i++) {
+        uint32_t number = sc_get_u32(numbers + 4 * (size_t)i);
+
+        rv = number == 0 ? SC_ECORRUPT
+                         : write_page(im, number, pages + (size_t)i * im->page_size);
+    }
+    if (rv == APR_SUCCESS && commit_pages != 0) {
+        rv = sc_pages_resize(&im->pages, commit_pages);
+        if (rv == APR_SUCCESS && (SC_FAULT("ftruncate")
+            || ftruncate(im->fd, (off_t)commit_pages * (off_t)im->page_size) != 0)) {
+            rv = errno;
+        }
+    }
+    return rv;
+}
+
+static apr_status_t take_log(struct image *im, const uint8_t *payload, size_t len, sc_error *err)
+{
+    sc_node *n = im->node;
+    uint64_t digest;
+    uint32_t count;
+    apr_status_t rv;
+
+    if (!im->base_complete || len < SC_LOG_HEAD_LEN
+        || (count = sc_get_u32(payload + 32)) > SC_FRAME_PAYLOAD_MAX / im->page_size
+        || len != SC_LOG_HEAD_LEN + count * (im->page_size + 4)) {
+        return sc_error_set(err, SC_ECORRUPT, "the primary's log is malformed");
+    }
+    pthread_mutex_lock(&n->lock);
+    if (n->image_frozen) {
+        pthread_mutex_unlock(&n->lock);
+        return sc_error_set(err, SC_EREFUSED, "this instance was promoted");
+    }
+    rv = withdraw_promise(im, err);
+    if (rv == APR_SUCCESS) {
+        SC_STEP("apply");
+        rv = apply_frames(im, payload, count);
+        if (rv != APR_SUCCESS) {
+            sc_error_errno(err, rv, "can not write the standby's database");
+        }
+    }
+    digest = sc_get_u64(payload + 20);
+    if (rv == APR_SUCCESS && digest != im->pages.digest) {
+        rv = sc_error_set(err, SC_ECORRUPT, "the image differs from the primary's (digest)");
+    }
+    if (rv == APR_SUCCESS) {
+        n->image_dirty = true;
+        n->image_torn = sc_get_u32(payload + 28) == 0;
+        n->image_digest = digest;
+        n->image_position.salt[0] = sc_get_u32(payload);
+        n->image_position.salt[1] = sc_get_u32(payload + 4);
+        n->image_position.frame = sc_get_u32(payload + 8);
+        n->image_position.checksum[0] = sc_get_u32(payload + 12);
+        n->image_position.checksum[1] = sc_get_u32(payload + 16);
+        atomic_fetch_add(&n->metrics.frames_applied, count);
+        atomic_fetch_add(&n->metrics.bytes_received, (uint64_t)count * im->page_size);
+        pthread_cond_broadcast(&n->changed);
+    }
+    pthread_mutex_unlock(&n->lock);
+    return rv;
+}
+
+/* --- from base to standby ------------------------------------------------------------- */
+
+/* The image is level with the primary for the first time. */
+static apr_status_t become_standby(struct image *im, sc_error *err)
+{
+    sc_node *n = im->node;
+    sc_peer_call call;
+    sc_state state;
+    json_t *body;
+    apr_status_t rv;
+
+    sc_work_phase(n, &n->start, "checking the base", 0);
+    if (im->got != im->bytes) {
+        return sc_error_set(err, SC_ECORRUPT, "the base is %llu bytes short",
+                            (unsigned long long)(im->bytes - im->got));
+    }
+    rv = sc_install_image(n, im->incoming, im->fd, im->mode, err);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    im->live = true;
+    n->copy_whole = false;
+    if (im->kept > 0) {
+        sc_info("SC0414", "of %llu bytes %llu were here already", (unsigned long long)im->bytes,
+                (unsigned long long)im->kept);
+    }
+    pthread_mutex_lock(&n->lock);
+    n->image_fd = im->fd;
+    n->image_dirty = n->image_torn = n->image_unsure = false;
+    n->caught_up_ms = sc_now_ms();
+    rv = sc_state_move(&n->state, SC_STATE_STANDBY, "base and log are durable and checked", err);
+    pthread_cond_broadcast(&n->changed);
+    pthread_mutex_unlock(&n->lock);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    sc_node_state(n, &state);
+    sc_node_call(n, &call, &state, im->primary->control, "/v1/ready", im->primary->uid);
+    body = json_object();
+    rv = sc_peer_request(&call, body, NULL, err);
+    json_decref(body);
+    if (rv == APR_SUCCESS) {
+        atomic_fetch_add(&n->metrics.syncs, 1);
+        sc_work_end(n, &n->start, APR_SUCCESS, "standby");
+    }
+    return rv;
+}
+
+static apr_status_t take_heartbeat(struct image *im, const uint8_t *payload, size_t len,
+                                   sc_error *err)
+{
+    sc_node *n = im->node;
+    json_t *json = json_loadb((const char *)payload, len, 0, NULL);
+    sc_position position;
+    uint64_t digest;
+    bool ok = sc_position_from_json(&position, json_object_get(json, "position"))
+        && sc_digest_from_json(&digest, json_object_get(json, "digest"));
+    apr_status_t rv = APR_SUCCESS;
+
+    json_decref(json);
+    if (!im->base_complete || !ok || digest != im->pages.digest) {
+        return sc_error_set(err, SC_ECORRUPT, "the image differs from the primary's (%s)",
+                            im->base_complete ? "digest" : "the base is incomplete");
+    }
+    pthread_mutex_lock(&n->lock);
+    n->image_position = position;
+    n->image_digest = digest;
+    pthread_mutex_unlock(&n->lock);
+    if (!im->live) {
+        rv = become_standby(im, err);
+    }
+    pthread_mutex_lock(&n->lock);
+    n->caught_up_ms = sc_now_ms();
+    pthread_mutex_unlock(&n->lock);
+    return rv;
+}
+
+/* Keeps what is not durable short, so that a cut-over has little to wait for. */
+static void sync_now_and_then(struct image *im)
+{
+    sc_node *n = im->node;
+    bool due;
+
+    pthread_mutex_lock(&n->lock);
+    due = im->live && n->image_dirty && !n->image_frozen
+        && sc_now_ms() - im->synced_ms > SYNC_EVERY_MS;
+    if (due) {
+        n->image_dirty = false;
+    }
+    pthread_mutex_unlock(&n->lock);
+    if (due) {
+        im->synced_ms = sc_now_ms();
+        if (fdatasync(im->fd) != 0) {
+            pthread_mutex_lock(&n->lock);
+            n->image_dirty = true;
+            pthread_mutex_unlock(&n->lock);
+        }
+    }
+}
+
+/* --- the stream ---------------------------------------------------------------------------- */
+
+static apr_status_t take_done(const uint8_t *payload, size_t len, sc_error *err)
+{
+    json_t *json = json_loadb((const char *)payload, len, 0, NULL);
+    char text[SC_ERROR_LEN] = "the stream has ended";
+
+    sc_json_string(json, "text", text, sizeof(text));
+    json_decref(json);
+    return sc_error_set(err, SC_EREFUSED, "%s", text);
+}
+
+static apr_status_t take_message(struct image *im, sc_peer *peer, sc_error *err)
+{
+    enum sc_frame_type type;
+    const uint8_t *payload;
+    size_t len;
+    apr_status_t rv = sc_peer_next(peer, &type, &payload, &len, err);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    switch (type) {
+    case SC_FRAME_HELLO:
+        return take_hello(im, payload, len, err);
+    case SC_FRAME_PAGES:
+        return take_pages(im, payload, len, err);
+    case SC_FRAME_SAME:
+        return take_same(im, payload, len, err);
+    case SC_FRAME_BASE_END:
+        im->base_complete = im->got == im->bytes;
+        return APR_SUCCESS;
+    case SC_FRAME_LOG:
+        return take_log(im, payload, len, err);
+    case SC_FRAME_HEARTBEAT:
+        return take_heartbeat(im, payload, len, err);
+    case SC_FRAME_DONE:
+        return take_done(payload, len, err);
+    default:
+        return APR_SUCCESS; /* a newer primary may tell more */
+    }
+}
+
+static apr_status_t open_stream(sc_node *n, const sc_member *primary, sc_peer **peer,
+                                sc_error *err)
+{
+    json_t *body = json_pack("{s:o}", "member", sc_member_to_json(&n->self));
+    sc_peer_call call;
+    sc_state state;
+    apr_status_t rv;
+
+    if (n->have != NULL) {
+        json_object_set(body, "have", n->have);
+    }
+    sc_node_state(n, &state);
+    sc_node_call(n, &call, &state, primary->control, "/v1/follow", primary->uid);
+    call.timeout_ms *= STREAM_PATIENCE;
+    rv = sc_peer_open(peer, &call, body, err);
+    json_decref(body);
+    if (rv == APR_SUCCESS) {
+        pthread_mutex_lock(&n->lock);
+        n->stream = *peer;
+        n->image_frozen = n->image_frozen && n->taking_over > 0;
+        if (n->stopping) {
+            sc_peer_abort(*peer);
+        }
+        pthread_mutex_unlock(&n->lock);
+    }
+    return rv;
+}
+
+/* A base that came whole and is not what the primary has: nothing of it, or of
+ * what it was made from, can be relied on. */
+static void distrust(struct image *im, apr_status_t rv, const sc_error *err)
+{
+    if (!im->live && rv == SC_ECORRUPT) {
+        unlink(im->incoming);
+        im->node->copy_whole = true;
+        if (im->kept > 0) {
+            sc_warn("SC0417", "the whole base is copied: %s", err->text);
+        }
+    }
+}
+
+static void close_stream(struct image *im, sc_peer *peer)
+{
+    sc_node *n = im->node;
+
+    pthread_mutex_lock(&n->lock);
+    n->stream = NULL;
+    if (n->image_fd >= 0 && n->image_fd == im->fd) {
+        /* Kept: a promise may rest on it. */
+        im->fd = -1;
+    }
+    pthread_cond_broadcast(&n->changed); /* a GRANT waits for the file */
+    pthread_mutex_unlock(&n->lock);
+    sc_peer_close(peer);
+    if (im->fd >= 0) {
+        close(im->fd);
+    }
+    sc_resume_close(&im->left);
+    sc_pages_free(&im->pages);
+}
+
+static apr_status_t take_base(void *context)
+{
+    struct image *im = context;
+    apr_status_t rv = APR_SUCCESS;
+
+    while (rv == APR_SUCCESS && !im->base_complete) {
+        rv = take_message(im, im->peer, im->err);
+    }
+    return rv;
+}
+
+apr_status_t sc_sync_follow(sc_node *n, const sc_member *primary, sc_error *err)
+{
+    struct image im = { .node = n, .primary = primary, .fd = -1, .err = err,
+                        .left = { -1, -1, 0, 0 } };
+    apr_status_t rv;
+
+    if ((size_t)snprintf(im.incoming, sizeof(im.incoming), "%s/incoming.sqlite",
+                         n->options->state_dir) >= sizeof(im.incoming)) {
+        return sc_error_errno(err, ENAMETOOLONG, "--state-dir");
+    }
+    SC_STEP("follow");
+    (void)sc_nice_run(look_around, &im);
+    rv = open_stream(n, primary, &im.peer, err);
+    if (rv == APR_SUCCESS) {
+        rv = sc_nice_run(take_base, &im);
+    }
+    while (rv == APR_SUCCESS) {
+        rv = take_message(&im, im.peer, err);
+        sync_now_and_then(&im);
+    }
+    distrust(&im, rv, err);
+    close_stream(&im, im.peer);
+    return rv;
+}
+
+apr_status_t sc_sync_reach(sc_node *n, const sc_position *position, int ms, uint64_t *digest,
+                           sc_error *err)
+{
+    int64_t end = sc_now_ms() + ms;
+    apr_status_t rv = APR_SUCCESS;
+
+    pthread_mutex_lock(&n->lock);
+    while (n->image_fd >= 0 && !sc_position_equal(&n->image_position, position)
+           && sc_now_ms() < end) {
+        sc_node_wait(n, 20);
+    }
+    if (n->image_fd < 0 || !sc_position_equal(&n->image_position, position)) {
+        rv = sc_error_set(err, SC_EAGAIN, "the standby is at frame %u of the log, not at %u",
+                          n->image_position.frame, position->frame);
+    }
+    else if (SC_FAULT("fsync-image") || fdatasync(n->image_fd) != 0) {
+        rv = sc_error_errno(err, errno, "can not sync the standby's database");
+    }
+    else {
+        n->image_dirty = false;
+        *digest = n->image_digest;
+    }
+    pthread_mutex_unlock(&n->lock);
+    return rv;
+}
