@@ -5,4 +5,4 @@ include %D%/tools/local.mk
 include %D%/fuzz/local.mk
 include %D%/guard/local.mk
 include %D%/model/local.mk
-EXTRA_DIST += %D%/conftest.py %D%/app %D%/apps %D%/e2e %D%/e2e-cluster %D%/integration %D%/tools
+EXTRA_DIST += %D%/conftest.py %D%/app %D%/apps %D%/e2e %D%/e2e-cluster %D%/images %D%/integration %D%/symfony %D%/tools

@@ -174,12 +174,12 @@ class Browser:
             self.at = urllib.parse.urlsplit(answer.url).path
             return answer.read().decode()
 
-    def submit(self, path: str, fields: dict[str, str]) -> str:
-        """The page's form that has these fields, with its hidden ones."""
+    def submit(self, path: str, fields: dict[str, str], boxes: dict[str, str] | None = None) -> str:
+        """The page's form that has these fields, with its hidden ones; boxes that are checked."""
         for action, has in Forms(self.page(path)).forms:
             if set(fields) <= set(has):
                 where = urllib.parse.urljoin(self.url + path, action)
-                return self.page(where, {**has, **fields}, self.url + path)
+                return self.page(where, {**has, **fields, **(boxes or {})}, self.url + path)
         sys.exit(f"client: {path} has no form with {', '.join(fields)}")
 
     def save(self) -> None:

@@ -2,12 +2,15 @@
 
 declare(strict_types=1);
 
-// Debian's packages bring an autoloader each.
+// The packages: of vendor/ where there is one, else Debian's, which bring an autoloader each.
+$php = is_dir(dirname(__DIR__) . '/vendor/php') ? dirname(__DIR__) . '/vendor/php' : '/usr/share/php';
+set_include_path($php);
 foreach (['Symfony/Bundle/FrameworkBundle', 'Symfony/Bundle/SecurityBundle', 'Symfony/Bundle/TwigBundle', 'Symfony/Bridge/Twig',
     'Symfony/Component/Form', 'Symfony/Component/Validator', 'Symfony/Component/Yaml', 'Symfony/Component/Console',
     'Symfony/Component/Security/Csrf', 'Symfony/Component/Translation', 'Symfony/Component/VarExporter',
-    'Symfony/Component/PropertyAccess', 'Doctrine/ORM'] as $package) {
-    require_once "/usr/share/php/$package/autoload.php";
+    'Symfony/Component/PropertyAccess', 'Symfony/Component/Asset', 'Symfony/Component/AssetMapper', 'Symfony/Component/Dotenv',
+    'Doctrine/ORM'] as $package) {
+    require_once "$php/$package/autoload.php";
 }
 if (!class_exists(Composer\InstalledVersions::class)) {
     require __DIR__ . '/InstalledVersions.php';
@@ -18,3 +21,4 @@ spl_autoload_register(static function (string $class): void {
         require $file;
     }
 });
+(new Symfony\Component\Dotenv\Dotenv())->bootEnv(dirname(__DIR__) . '/.env');

@@ -14,7 +14,8 @@ final class Database
 {
     public static function path(): string
     {
-        return getenv('APP_DATABASE') ?: '/app/data/database.sqlite';
+        $path = preg_replace('#^sqlite:///#', '', (string) ($_SERVER['DATABASE_URL'] ?? ''));
+        return str_replace('%kernel.project_dir%', dirname(__DIR__), $path) ?: '/app/data/database.sqlite';
     }
 
     public static function open(?string $file = null): EntityManagerInterface

@@ -62,6 +62,9 @@ final class ProbeController
         return new StreamedResponse(static function (): void {
             for ($i = 0; $i < 5; $i++) {
                 echo "part $i\n";
+                while (ob_get_level() > 0) { // output_buffering in php.ini
+                    ob_end_flush();
+                }
                 flush();
                 usleep(100_000);
             }

@@ -19,7 +19,7 @@ class Comment
 
     public function __construct(
         #[ORM\ManyToOne(targetEntity: Post::class, inversedBy: 'comments'), ORM\JoinColumn(nullable: false)] private Post $post,
-        #[ORM\ManyToOne(targetEntity: User::class), ORM\JoinColumn(nullable: false)] private User $author,
+        #[ORM\ManyToOne(targetEntity: User::class, fetch: 'EAGER'), ORM\JoinColumn(nullable: false)] private User $author,
         #[ORM\Column(type: 'text'), Assert\NotBlank, Assert\Length(min: 5, max: 10000)] public string $content = '',
     ) {
         $this->publishedAt = new \DateTimeImmutable();

@@ -29,7 +29,7 @@ class Post
         #[ORM\Column, Assert\NotBlank] public string $title,
         #[ORM\Column, Assert\NotBlank, Assert\Length(max: 255)] public string $summary,
         #[ORM\Column(type: 'text'), Assert\NotBlank, Assert\Length(min: 10)] public string $content,
-        #[ORM\ManyToOne(targetEntity: User::class), ORM\JoinColumn(nullable: false)] private User $author,
+        #[ORM\ManyToOne(targetEntity: User::class, fetch: 'EAGER'), ORM\JoinColumn(nullable: false)] private User $author,
         #[ORM\Column(type: 'datetime_immutable')] private \DateTimeImmutable $publishedAt = new \DateTimeImmutable(),
     ) {
         $this->comments = new ArrayCollection();

@@ -30,6 +30,6 @@ final class Users implements UserProviderInterface
 
     public function supportsClass(string $class): bool
     {
-        return is_a($class, User::class, true); // Doctrine may hand out a proxy
+        return is_a($class, User::class, true);
     }
 }
