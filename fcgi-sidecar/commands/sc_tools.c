@@ -22,6 +22,32 @@ static void show(void *context, uint64_t done, uint64_t total)
     sc_progress_bytes(context, "copying", done, total);
 }
 
+/* One file under two names, or one name, whether the file exists or not. */
+static bool same_file(const char *a, const char *b)
+{
+    struct stat sa, sb;
+
+    return strcmp(a, b) == 0
+           || (stat(a, &sa) == 0 && stat(b, &sb) == 0 && sa.st_dev == sb.st_dev
+               && sa.st_ino == sb.st_ino);
+}
+
+/* The live database, or what SQLite keeps beside it: a file in its place would
+ * take the writes away from whoever has the old one open. */
+static bool is_live(const char *path, const char *database)
+{
+    static const char *const suffixes[] = { "", "-wal", "-shm", "-journal" };
+    char name[PATH_MAX];
+
+    for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+        int n = snprintf(name, sizeof(name), "%s%s", database, suffixes[i]);
+        if (n > 0 && (size_t)n < sizeof(name) && same_file(path, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 apr_status_t sc_tools_snapshot(const sc_options *o, sc_error *err)
 {
     sc_progress progress = { 0 };
@@ -33,6 +59,10 @@ apr_status_t sc_tools_snapshot(const sc_options *o, sc_error *err)
     }
     if (access(o->database, F_OK) != 0) {
         return sc_error_errno(err, errno, "can not open %s (--database)", o->database);
+    }
+    if (is_live(o->file, o->database) || is_live(temp, o->database)) {
+        return sc_error_set(err, SC_EUSAGE, "%s belongs to the live database (--database %s); name "
+                            "another file", o->file, o->database);
     }
     unlink(temp);
     rv = sc_db_copy(o->database, temp, show, &progress, err);

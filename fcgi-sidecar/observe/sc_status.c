@@ -74,7 +74,9 @@ bool sc_status_ready(sc_node *n, const char **why)
     switch (state.id) {
     case SC_STATE_PRIMARY:
     case SC_STATE_DRAINING:
-        *why = stats.upstream_up || stats.requests == 0 ? "php-fpm answers" : "php-fpm is down";
+        *why = stats.upstream_up ? "php-fpm answers"
+             : stats.requests == 0 ? "primary; no request has asked for php-fpm yet"
+                                   : "php-fpm is down";
         return stats.upstream_up || stats.requests == 0;
     case SC_STATE_EMPTY:
         *why = "no database yet: post-start has not run or has failed";

@@ -155,6 +155,21 @@ def test_check(instance):
     assert r.returncode == 1 and "[-]authority" in r.stdout
 
 
+@pytest.mark.parametrize("name", ["database.sqlite", "./database.sqlite", "link", "database.sqlite-wal",
+                                  "database.sqlite-journal"])
+def test_snapshot_does_not_replace_the_live_database(instance, name):
+    """Who writes to the old file would lose all of it, and a fence there would fence nobody."""
+    folder = os.path.dirname(instance.database)
+    with instance:
+        instance.post_start()
+        os.symlink(instance.database, f"{folder}/link")
+        before = os.stat(instance.database).st_ino
+        r = instance.run("snapshot", f"{folder}/{name}")
+        assert r.returncode == 2 and "live database" in r.stderr
+        assert os.stat(instance.database).st_ino == before
+        assert not os.path.exists(f"{folder}/{name}.part")
+
+
 def test_snapshot(instance, tmp):
     out = tmp / "snapshot.sqlite"
     with instance:
