@@ -34,10 +34,13 @@ SC_AUTHORITY = \
 	%D%/authority/sc_authority_lease.c
 SC_DATABASE = \
 	%D%/database/sc_db.c %D%/database/sc_db.h \
+	%D%/database/sc_db_fence.c %D%/database/sc_db_fence.h \
+	%D%/database/sc_db_file.c %D%/database/sc_db_file.h \
 	%D%/database/sc_have.c %D%/database/sc_have.h \
 	%D%/database/sc_owner.c %D%/database/sc_owner.h \
 	%D%/database/sc_pages.c %D%/database/sc_pages.h \
 	%D%/database/sc_resume.c %D%/database/sc_resume.h \
+	%D%/database/sc_sqlite.c %D%/database/sc_sqlite.h \
 	%D%/database/sc_wal.c %D%/database/sc_wal.h
 SC_CONTROL = \
 	%D%/control/sc_control.c %D%/control/sc_control.h \

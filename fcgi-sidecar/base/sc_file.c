@@ -202,6 +202,13 @@ int64_t sc_now_us(void)
     return clock_us(CLOCK_MONOTONIC);
 }
 
+void sc_file_close(int fd)
+{
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 int64_t sc_now_ms(void)
 {
     return clock_us(CLOCK_MONOTONIC) / 1000;

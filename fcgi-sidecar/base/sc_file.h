@@ -38,6 +38,9 @@ apr_status_t sc_file_make_folder(const char *path, sc_error *err);
 apr_status_t sc_file_pwrite(int fd, const void *data, size_t len, off_t offset);
 apr_status_t sc_file_pread(int fd, void *data, size_t len, off_t offset);
 
+/* Closes a descriptor; -1 is none. */
+void sc_file_close(int fd);
+
 /* Monotonic milliseconds and microseconds; wall clock milliseconds since 1970. */
 int64_t sc_now_ms(void);
 int64_t sc_now_us(void);

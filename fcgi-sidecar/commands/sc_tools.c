@@ -13,6 +13,7 @@
 #include "fcgi-sidecar/base/sc_log.h"
 #include "fcgi-sidecar/commands/sc_progress.h"
 #include "fcgi-sidecar/database/sc_db.h"
+#include "fcgi-sidecar/database/sc_db_file.h"
 #include "fcgi-sidecar/node/sc_state.h"
 
 /* --- snapshot ------------------------------------------------------------------------------ */

@@ -1,5 +1,5 @@
 /*
- * sc_db.h -- the live database; the only file that knows SQLite's API.
+ * sc_db.h -- the live database.  Its copies: sc_db_file.h, its fence: sc_db_fence.h.
  *
  * POSIX locks belong to the process, and closing any descriptor of a file drops
  * all of them.  So an open sc_db keeps one descriptor of the database, of the
@@ -57,32 +57,7 @@ apr_status_t sc_reader_advance(sc_reader *reader, sc_error *err);
 void sc_reader_settle(sc_reader *reader);
 void sc_reader_close(sc_reader *reader); /* safe on NULL */
 
-/* --- files ----------------------------------------------------------------------- */
-
-typedef void (*sc_db_progress)(void *context, uint64_t done, uint64_t total); /* bytes */
-
-/* A consistent copy of a database that may be in use (backup API) to `to`,
- * which must not exist; the copy is in WAL mode without a log, fsynced and
- * checked.  A failed copy is removed. */
-apr_status_t sc_db_copy(const char *from, const char *to, sc_db_progress progress,
-                        void *context, sc_error *err);
-
-/* The same of a database that nobody writes and that may lie in a folder which
- * can not be written (an image's seed): its bytes, with what lies in its log. */
-apr_status_t sc_db_stage(const char *from, const char *to, sc_error *err);
-
-/* quick_check of a file that nobody has open (no lock is taken, no log is
- * looked at).  SC_ECORRUPT with what it found. */
-apr_status_t sc_db_check_file(const char *path, sc_error *err);
-
-/* quick_check of the live database, log included. */
-apr_status_t sc_db_check_live(const char *path, sc_error *err);
-
-/* The durable fence: write version (byte 18) above what SQLite writes.  With
- * it every SQLite opens the file read-only.  Setting is synced before it
- * returns; taking it off is not. */
-apr_status_t sc_db_fence_set(int fd, bool fenced, sc_error *err);
-apr_status_t sc_db_fence_get(int fd, bool *fenced);
+/* --- the log beside a fenced database ------------------------------------------ */
 
 /* Makes the log void (its header zeroed and synced): a SQLite that reads it
  * anew after all processes were killed finds no page 1 without the fence in it.
@@ -92,11 +67,6 @@ apr_status_t sc_db_fence_get(int fd, bool *fenced);
 apr_status_t sc_db_log_void(sc_db *db, sc_error *err);
 apr_status_t sc_db_log_restore(sc_db *db, sc_error *err);
 bool sc_db_log_is_void(const char *path);
-
-/* As it is written in a page 1 that goes through a copy: SC_DB_FENCE_OFFSET. */
-#define SC_DB_FENCE_OFFSET 18
-#define SC_DB_FENCE_VALUE  0x7f
-#define SC_DB_WAL_VALUE    2
 
 const char *sc_db_library_version(void);
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "fcgi-sidecar/base/sc_bytes.h"
-#include "fcgi-sidecar/database/sc_db.h"
+#include "fcgi-sidecar/database/sc_db_fence.h"
 
 #define SALT_LEN 32 /* hex digits */
 

@@ -8,6 +8,7 @@
 #include "fcgi-sidecar/base/sc_fault.h"
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/base/sc_log.h"
+#include "fcgi-sidecar/database/sc_db_fence.h"
 
 #define GRANT_RETRY_MS 100
 #define SAVE_TRIES     50

@@ -9,6 +9,7 @@
 #include "fcgi-sidecar/base/sc_fault.h"
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/base/sc_log.h"
+#include "fcgi-sidecar/database/sc_db_fence.h"
 #include "fcgi-sidecar/handoff/sc_grant.h"
 #include "fcgi-sidecar/handoff/sc_ship.h"
 #include "fcgi-sidecar/node/sc_work.h"

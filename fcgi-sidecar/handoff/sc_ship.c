@@ -10,6 +10,7 @@
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/base/sc_log.h"
 #include "fcgi-sidecar/base/sc_nice.h"
+#include "fcgi-sidecar/database/sc_db_fence.h"
 #include "fcgi-sidecar/database/sc_have.h"
 #include "fcgi-sidecar/database/sc_pages.h"
 

@@ -14,6 +14,7 @@
 #include "fcgi-sidecar/base/sc_fault.h"
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/base/sc_log.h"
+#include "fcgi-sidecar/database/sc_db_file.h"
 #include "fcgi-sidecar/database/sc_owner.h"
 #include "fcgi-sidecar/handoff/sc_promote.h"
 #include "fcgi-sidecar/handoff/sc_ship.h"

@@ -11,6 +11,7 @@
 
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/base/sc_log.h"
+#include "fcgi-sidecar/database/sc_db_fence.h"
 
 apr_status_t sc_node_init(sc_node *n, const sc_options *o, sc_error *err)
 {

@@ -22,7 +22,7 @@ OWNED = {
     "fcgi_stdio.h": set(),
     "fcgios.h": {"fcgi-sidecar/control/sc_control.c"},
     "fastcgi.h": {"fcgi-sidecar/control/sc_control.c"},
-    "sqlite3.h": {"fcgi-sidecar/database/sc_db.c"},
+    "sqlite3.h": {"fcgi-sidecar/database/sc_sqlite.h"},
     "microhttpd.h": {"fcgi-sidecar/observe/sc_http.c"},
     "curl.h": {"fcgi-sidecar/authority/sc_authority_lease.c"},
 }
@@ -45,6 +45,8 @@ ROOMS = {
 #: room -> the only headers of it that other rooms may include
 DOORS = {
     "fcgi-sidecar/relay": {"sc_relay.h"},
+    "fcgi-sidecar/database": {"sc_db.h", "sc_db_fence.h", "sc_db_file.h", "sc_have.h", "sc_owner.h", "sc_pages.h",
+                              "sc_resume.h", "sc_wal.h"},
 }
 HTTPD = re.compile(r"(httpd|http_\w+|ap_\w+|util_\w+|mpm_common|scoreboard|mod_\w+)\.h$")
 OTHER_PRODUCT = {"mod_demo": "fcgi-sidecar", "fcgi-sidecar": "mod_demo"}

@@ -60,6 +60,8 @@ CASES = [
     ("layers", "base includes lib/prom.h", {"fcgi-sidecar/base/zz.c": '#include "lib/prom.h"\n'}),
     ("layers", "is for its room alone",
      {"fcgi-sidecar/node/sc_node.c": '#include "fcgi-sidecar/relay/sc_relay_core.h"\n'}),
+    ("layers", "is for its room alone",
+     {"fcgi-sidecar/handoff/sc_ship.c": '#include "fcgi-sidecar/database/sc_sqlite.h"\n'}),
     ("layers", "fcgi-sidecar/zz is no room", {"fcgi-sidecar/zz/zz.c": "int a;\n"}),
     ("layers", "umbrella", {"mod_demo/zz.h": "/* All. */\n#ifndef ZZ_H\n#define ZZ_H\n#include <httpd.h>\n"
                                              "#include <apr.h>\n#endif\n"}),

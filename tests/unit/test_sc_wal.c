@@ -12,6 +12,8 @@
 
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/database/sc_db.h"
+#include "fcgi-sidecar/database/sc_db_fence.h"
+#include "fcgi-sidecar/database/sc_db_file.h"
 
 #define PAGE 4096
 #define ROOM 16
