@@ -52,6 +52,9 @@ class Debian:
         chroot = ["chroot", *(["--userspec=33:33"] if user else []), str(self.root)]
         return ["unshare", "--mount", "sh", "-c", ENTER, "sh", str(self.root), str(app), str(pod or ""), *chroot, *command]
 
+    def run(self, app: Path, *command: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+        return subprocess.run(self.argv(app, None, *command), env=paths.base_env(env), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+
     def app_stage(self, source: Path, folder: Path, kind: str = "directory", env: dict[str, str] | None = None,
                   secrets: Path | None = None) -> subprocess.CompletedProcess:
         """What the image's build does with an application: folder/app and folder/out, as /app and /out are in the build."""
@@ -127,8 +130,7 @@ def finished(debian: Debian, folder: Path) -> Path:
     (to / "config/packages/session.php").unlink()
     (to / "debian-packages").unlink()
     (to / "data").mkdir()
-    made = subprocess.run(debian.argv(to, None, "php", "/app/bin/migrate", "--database", "/app/data/database.sqlite"),
-                          env=paths.base_env({"APP_ENV": "prod"}), capture_output=True, text=True)
+    made = debian.run(to, "php", "/app/bin/migrate", "--database", "/app/data/database.sqlite", env={"APP_ENV": "prod"})
     assert made.returncode == 0, made.stderr + made.stdout
     con = sqlite3.connect(to / "data/database.sqlite")
     con.execute("DROP TABLE sessions")
