@@ -25,6 +25,7 @@ typedef struct demo_conn {
     int fd;                 /* -1: closed */
     int slot;               /* of the address in shared memory */
     unsigned use;           /* tells an address that took over the slot */
+    bool tcp;
     bool counted;           /* in demo_conns_acquire(): may be kept */
     bool reused;            /* carries a further request */
     bool brief;             /* answers come within microseconds: worth a look before sleeping */

@@ -308,3 +308,23 @@ def test_pool_is_bounded_over_all_children(httpd, responder):
         live.setdefault(r.conn, []).append(r.keep_conn)
     wait.until(lambda: b.open <= 3, 3, "no more than three idle connections")
     wait.until(lambda: b.open == 0, 5, "idle connections to be closed")
+
+
+def test_answer_in_pieces_on_a_kept_connection_waits_for_no_acknowledgement(httpd, fpm, tmp):
+    """php-fpm sends the second piece when the first is acknowledged, and loses it when it is reloaded before."""
+    h = httpd(f"""DemoBackend {fpm.url}
+<FilesMatch "\\.php$">
+    SetHandler demo-fcgi
+</FilesMatch>
+LogFormat "%{{demo-connect-us}}n %{{demo-total-us}}n" times
+CustomLog "{tmp}/times.log" times""", docroot=fpm.docroot).start()
+
+    def kept():
+        lines = [x.split() for x in (tmp / "times.log").read_text().splitlines()]
+        return [int(total) for connect, total in lines if connect == "-"]
+    with http.Connection(h.port) as c:
+        for _ in range(30):                     # one that is fast is enough: the machine may be busy
+            c.request("GET", "/download.php?bytes=12000")
+            assert len(c.read().body) == 12000
+    wait.until(kept, 5, "answers over kept connections")
+    assert min(kept()) < 35000, "40 ms is what a receiver delays an acknowledgement"
