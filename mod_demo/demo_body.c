@@ -12,7 +12,11 @@
 APLOG_USE_MODULE(demo);
 
 #define PIECE 65536
-#define PATIENCE_US 100000 /* a thread waits so long for a slow client, then others may have it */
+/* So long a thread waits for a client, then others may have it; less for one
+ * that was put aside before: it is known to be slow, and each of its pieces would
+ * hold a thread so long. */
+#define PATIENCE_US 100000
+#define PATIENCE_AGAIN_US 1000
 
 /* The length that the client stated, or -1. */
 static apr_off_t length_stated(const request_rec *r)
@@ -140,8 +144,8 @@ int demo_body_receive(demo_exchange *x)
     request_rec *r = x->r;
     demo_spool *spool = &x->request.body;
     apr_read_type_e mode = demo_park_possible(x) ? APR_NONBLOCK_READ : APR_BLOCK_READ;
-    apr_interval_time_t patience = PATIENCE_US;
-    apr_bucket_brigade *bb;
+    apr_interval_time_t patience = x->request.put_aside ? PATIENCE_AGAIN_US : PATIENCE_US;
+    apr_bucket_brigade *bb = x->request.incoming;
     bool eos = false;
 
     if (!x->request.has_body || x->request.streamed) {
@@ -150,7 +154,6 @@ int demo_body_receive(demo_exchange *x)
     if (mode == APR_NONBLOCK_READ) {
         invite(r);
     }
-    bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     while (!eos) {
         apr_status_t rv = ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, mode, PIECE);
         if (mode == APR_NONBLOCK_READ
@@ -158,7 +161,7 @@ int demo_body_receive(demo_exchange *x)
             if (wait_briefly(x, &patience)) {
                 continue;
             }
-            apr_brigade_destroy(bb);
+            x->request.put_aside = true;
             return SUSPENDED;
         }
         if (rv != APR_SUCCESS) {
@@ -170,7 +173,6 @@ int demo_body_receive(demo_exchange *x)
             return spool_failed(x, rv);
         }
     }
-    apr_brigade_destroy(bb);
     x->request.stated_len = demo_spool_len(spool);
     return OK;
 }
@@ -187,6 +189,7 @@ int demo_body_begin(demo_exchange *x)
     if (!request->has_body) {
         return OK;
     }
+    request->incoming = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     if (!x->dir->request_buffering && stated > 0) {
         request->streamed = true;
         request->stated_len = stated;
@@ -233,7 +236,7 @@ apr_status_t demo_body_next(demo_exchange *x, char *buf, apr_size_t cap, apr_siz
                             bool block)
 {
     request_rec *r = x->r;
-    apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    apr_bucket_brigade *bb = x->request.incoming;
     bool eos = false;
     apr_status_t rv;
 
@@ -246,7 +249,7 @@ apr_status_t demo_body_next(demo_exchange *x, char *buf, apr_size_t cap, apr_siz
     if (rv == APR_SUCCESS) {
         rv = brigade_take(bb, buf, cap, len, &eos);
     }
-    apr_brigade_destroy(bb);
+    apr_brigade_cleanup(bb);
     if (rv != APR_SUCCESS || *len > 0) {
         return rv;
     }

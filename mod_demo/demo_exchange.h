@@ -45,7 +45,9 @@ typedef struct {
     demo_spool body;      /* DemoRequestBuffering on: all of it */
     bool has_body;        /* the client announced one */
     bool streamed;        /* DemoRequestBuffering off: body is read while it is sent */
+    bool put_aside;       /* its client was slow once, see demo_park.h */
     apr_off_t stated_len; /* CONTENT_LENGTH as sent; -1: none is */
+    apr_bucket_brigade *incoming; /* empty between two reads: one for all, pools give nothing back */
 } demo_request;
 
 /* The answer of one attempt. */
