@@ -60,11 +60,16 @@ packages_install() {
     [ $rc -eq 0 ] || fail "apt-get did not install what is missing: $names"
 }
 
+# A second attempt takes up what a lost connection or an interrupted dpkg left.
 packages_apt() {
-    local sudo=$1
+    local sudo=$1 try
     shift
-    # shellcheck disable=SC2086
-    { $sudo apt-get -q -o Acquire::Retries=3 update || :; } &&
+    for try in 1 2; do
+        $sudo apt-get -q -o Acquire::Retries=3 update || :
+        # shellcheck disable=SC2086
         $sudo env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 \
-            install --no-install-recommends "$@"
+            install --no-install-recommends "$@" && return
+        [ $try -eq 1 ] || return
+        $sudo env DEBIAN_FRONTEND=noninteractive dpkg --force-confdef --configure -a || :
+    done
 }

@@ -20,7 +20,7 @@ def migrate(database, *options):
     """Runs bin/migrate and returns the finished process."""
     return subprocess.run(
         ["php", str(MIGRATE), "--database", str(database), *options],
-        capture_output=True, text=True, timeout=60, check=False)
+        capture_output=True, text=True, timeout=240, check=False)
 
 
 class Form:
@@ -105,7 +105,7 @@ class Browser:
     def request(self, method, path, fields=None, headers=None):
         parts = urllib.parse.urlsplit(self.url)
         factory = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = factory(parts.hostname, parts.port, timeout=60)
+        connection = factory(parts.hostname, parts.port, timeout=120)
         headers = dict(headers or {})
         if self.cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
@@ -215,7 +215,7 @@ class Server:
         raise RuntimeError(f"php -S does not start:\n{self.log.read_text()}")
 
     def _wait(self, port):
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
@@ -228,7 +228,7 @@ class Server:
         if self._process is not None:
             if self._process.poll() is None:
                 os.killpg(self._process.pid, signal.SIGTERM)
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
 
     def browser(self):

@@ -20,9 +20,9 @@ class Demo:
         self.port = ports.free_port()
         self.env = {**os.environ, "DEMO_RUN": str(self.run_dir)}
 
-    def __call__(self, *args: str, timeout: float = 180) -> subprocess.CompletedProcess:
+    def __call__(self, *args: str, timeout: float = 300) -> subprocess.CompletedProcess:
         return subprocess.run([str(paths.TOP / "scripts" / "demo"), *args], env=self.env, stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=timeout)
+                              capture_output=True, text=True, timeout=timeout * wait.FACTOR)
 
     def ok(self, *args: str, **kw) -> str:
         """Must exit with 0; what it printed."""

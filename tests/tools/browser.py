@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from . import paths
+from . import paths, wait
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -31,7 +31,7 @@ class Browser:
         for flag in [*FLAGS, f"--user-data-dir={self.profile}"]:
             options.add_argument(flag)
         self.driver = webdriver.Chrome(service=Service(driver), options=options)
-        self.driver.set_page_load_timeout(30)
+        self.driver.set_page_load_timeout(30 * wait.FACTOR)
         self.driver.implicitly_wait(0)
 
     def __enter__(self) -> "Browser":
@@ -75,8 +75,8 @@ class Browser:
     def _wait_for_next(self, page) -> None:
         from selenium.webdriver.support.expected_conditions import staleness_of
         from selenium.webdriver.support.ui import WebDriverWait
-        WebDriverWait(self.driver, 20).until(staleness_of(page))
-        WebDriverWait(self.driver, 20).until(lambda d: d.execute_script("return document.readyState") == "complete")
+        WebDriverWait(self.driver, 20 * wait.FACTOR).until(staleness_of(page))
+        WebDriverWait(self.driver, 20 * wait.FACTOR).until(lambda d: d.execute_script("return document.readyState") == "complete")
 
     @property
     def path(self) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -11,21 +12,25 @@ from process import Failed, alive, listener_of, port_is_free, until
 from stack import Instance, Stack
 
 
-def say(text: str) -> None:
-    print(text, flush=True)
+def say(text: str, end: str = "\n") -> None:
+    """To whom it concerns; when he does not read to the end (`| head`), what was begun goes on all the same."""
+    try:
+        print(text, end=end, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
 def step(what: str):
     """A line that says what is done, then how long it took."""
-    print(f"  {what:<58.58} ", end="", flush=True)
+    say(f"  {what:<58.58} ", end="")
     began = time.monotonic()
     try:
         yield
     except BaseException:
-        print("FAILED", flush=True)
+        say("FAILED")
         raise
-    print(f"ok {time.monotonic() - began:6.2f} s", flush=True)
+    say(f"ok {time.monotonic() - began:6.2f} s")
 
 
 def start(stack: Stack, port: int) -> int:
