@@ -65,7 +65,7 @@ def start(stack: Stack, port: int) -> int:
         with step("httpd with mod_demo"):
             stack.start_httpd(instance)
         with step("readiness"):
-            if not until(lambda: stack.ask("/readyz")[0] == 200, 20):
+            if not until(lambda: stack.ask("/readyz")[0] == 200, 60):
                 raise Failed(f"/readyz does not get green: {stack.ask('/readyz?verbose')[1].strip()}\n"
                              f"see {stack.httpd_log()}")
     except BaseException:

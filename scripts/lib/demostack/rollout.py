@@ -29,7 +29,7 @@ class Rollout:
         try:
             with self.step(f"{self.n} writers at work"):
                 writers.start()
-                if not until(lambda: len(writers.acknowledged()) >= 20 * self.n, 15):
+                if not until(lambda: len(writers.acknowledged()) >= 20 * self.n, 60):
                     first = next(iter(writers.failed() + writers.unknown()), None)
                     raise Failed(f"the writers get no answer: {first.status if first else 'none'} {first.error if first else ''}")
             self._bring_up()
@@ -37,7 +37,7 @@ class Rollout:
             self._switch()
             done = len(writers.acknowledged())
             with self.step("writers go on at the new instance"):
-                until(lambda: len(writers.acknowledged()) >= done + 20 * self.n, 10)
+                until(lambda: len(writers.acknowledged()) >= done + 20 * self.n, 60)
         except BaseException:
             if self.roll_back:
                 with contextlib.suppress(OSError):
@@ -87,7 +87,7 @@ class Rollout:
             def answers():
                 return self.stack.ask("/signin/")[2].get("X-Instance") == self.new.name
             # Old children of httpd finish what they have; a few answers in a row mean that they are gone.
-            if not until(lambda: all(answers() for _ in range(5)), 30):
+            if not until(lambda: all(answers() for _ in range(5)), 60):
                 raise Failed(f"httpd does not reach {self.new.name}; see scripts/demo status and {self.stack.httpd_log()}")
 
     def _end_old(self) -> None:

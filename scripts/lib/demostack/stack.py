@@ -226,7 +226,7 @@ class Stack:
         self.state["httpd"] = proc = launch([program, "-f", conf, "-DFOREGROUND"], self.folder("httpd") / "stdout.log",
                                             as_user, self.environment())
         self.save()
-        if not until(lambda: not alive(proc) or self.ask("/livez")[0] == 200, 15) or not alive(proc):
+        if not until(lambda: not alive(proc) or self.ask("/livez")[0] == 200, 60) or not alive(proc):
             raise Failed(f"httpd does not start:\n{tail(proc['log'])}\n{tail(self.httpd_log())}")
 
     def switch_httpd(self, instance: "Instance") -> None:
@@ -329,7 +329,7 @@ class Instance:
         self.data["sidecar"] = proc = launch(self.sidecar_argv("serve"), self.dir / "sidecar.log", self.stack.user,
                                              self.stack.environment())
         self.stack.save()
-        if not until(lambda: not alive(proc) or self._http("/livez") == 200, 15) or not alive(proc):
+        if not until(lambda: not alive(proc) or self._http("/livez") == 200, 60) or not alive(proc):
             raise Failed(f"fcgi-sidecar of {self.name} does not start:\n{tail(proc['log'])}")
 
     def hook(self, command: str, timeout: float) -> subprocess.CompletedProcess:
@@ -343,7 +343,7 @@ class Instance:
                          f"{tail(self.dir / 'sidecar.log')}")
 
     def status(self) -> dict:
-        r = self.stack.command(self.sidecar_argv("status", "--json"), 10)
+        r = self.stack.command(self.sidecar_argv("status", "--json"), 30)
         try:
             return json.loads(r.stdout)
         except ValueError:
@@ -364,7 +364,7 @@ class Instance:
             if not alive(proc):
                 return True
             return log.exists() and b"ready to handle connections" in log.read_bytes()[begin:]
-        if not until(ready, 15) or not alive(proc):
+        if not until(ready, 60) or not alive(proc):
             raise Failed(f"php-fpm of {self.name} does not start:\n{tail(log)}\n{tail(proc['log'])}")
 
     def end_php_fpm(self) -> None:
