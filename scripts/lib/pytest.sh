@@ -7,6 +7,7 @@ SECOND_TRY_MAX=10      # more failures than that are no accident
 
 # run_pytest NAME LIMIT FOLDER…: LIMIT in seconds for the whole run.  A few tests that failed are run once more, see
 # second_try.
+# shellcheck disable=SC2154
 run_pytest() {
     local name=$1 limit=$2 rc=0
     local -a parallel=() first=()
@@ -59,6 +60,7 @@ second_try() {
 }
 
 # pytest_once NAME LIMIT ARGUMENT…: one run; its log and what became of each test are $LOG/NAME.{log,xml,json}.
+# shellcheck disable=SC2154
 pytest_once() {
     local name=$1 limit=$2 rc=0 began=$SECONDS
     shift 2
