@@ -157,7 +157,9 @@ def test_process_is_ended_by_its_id(tmp):
 def test_sanitizers_watch_the_module(httpd, responder):
     h = httpd(f"DemoBackend {responder().url}").start()
     for pid in h.pids():
-        assert ("libasan" in open(f"/proc/{pid}/maps").read()) == paths.SANITIZE
+        maps = open(f"/proc/{pid}/maps").read()
+        for checker, mark in (("address", "libasan"), ("thread", "libtsan"), ("memcheck", "vgpreload_memcheck")):
+            assert (mark in maps) == (paths.CHECKER == checker), checker
     log = h.root / "san" / "sanitizer.1"
     log.parent.mkdir(exist_ok=True)
     log.write_text("AddressSanitizer: a report")

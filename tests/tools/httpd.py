@@ -138,7 +138,7 @@ class Httpd:
         """Start it and wait until it accepts; AssertionError with its words when it refuses."""
         self.write_conf()
         before = self._generations()
-        self.proc = proc.Process([self.binary, "-f", self.conf, "-DFOREGROUND"], self.root / "stdout.log",
+        self.proc = proc.Process([*sanitize.wrap(self.root), self.binary, "-f", self.conf, "-DFOREGROUND"], self.root / "stdout.log",
                                  env=self._env(), name=self.name)
 
         def up():

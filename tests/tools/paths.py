@@ -16,6 +16,8 @@ TOP = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("DEMO_BUILD") or TOP / "build").resolve()
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 SANITIZE = os.environ.get("DEMO_SANITIZE", "") not in ("", "0")
+#: Which checker it is, see tools/sanitize.py; "" without.
+CHECKER = {"": "", "0": "", "1": "address"}.get(os.environ.get("DEMO_SANITIZE", ""), os.environ.get("DEMO_SANITIZE", ""))
 #: Debian's folders of daemons, which are not on every user's PATH.
 SEARCH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
