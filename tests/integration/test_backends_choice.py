@@ -5,6 +5,7 @@ import time
 import pytest
 
 from tools import fcgi, http, metrics, ports, wait
+from tools.httpd import HEALTH_PAGE, METRICS_PAGE, PHP
 from tools.responder import Reset
 
 CONFIG = """
@@ -12,16 +13,7 @@ DemoBackend {urls}
 # Nobody listens there: no request for the status page gets among those that are counted.
 DemoStatus fcgi://127.0.0.1:{port}/status
 {more}
-<Location "/health">
-    SetHandler demo-health
-</Location>
-<Location "/metrics">
-    SetHandler demo-metrics
-</Location>
-<FilesMatch "\\.php$">
-    SetHandler demo-fcgi
-</FilesMatch>
-"""
+""" + HEALTH_PAGE + METRICS_PAGE + PHP
 FAST = "DemoHealthCheck interval=100ms timeout=20s fall=1\n"
 
 

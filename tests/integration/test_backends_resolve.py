@@ -4,22 +4,14 @@ import time
 import pytest
 
 from tools import fcgi, http, metrics, ports, wait
+from tools.httpd import HEALTH_PAGE, METRICS_PAGE, PHP
 from tools.resolver import Resolver
 
 CONFIG = """
 DemoBackend fcgi://php:{port}
 DemoHealthCheck interval=100ms timeout=20s fall=1
 DemoTimeout connect=700ms queue=300ms
-<Location "/health">
-    SetHandler demo-health
-</Location>
-<Location "/metrics">
-    SetHandler demo-metrics
-</Location>
-<FilesMatch "\\.php$">
-    SetHandler demo-fcgi
-</FilesMatch>
-"""
+""" + HEALTH_PAGE + METRICS_PAGE + PHP
 
 
 class World:

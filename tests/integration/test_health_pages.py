@@ -7,14 +7,12 @@ import time
 import pytest
 
 from tools import fcgi, http, wait
+from tools.httpd import HEALTH_PAGE
 
 CONFIG = """
 DemoBackend {urls}
 {more}
-<Location "/health">
-    SetHandler demo-health
-</Location>
-"""
+""" + HEALTH_PAGE
 DOWN = r"DM0231: backend .* is down"
 
 

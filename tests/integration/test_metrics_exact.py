@@ -6,17 +6,12 @@ import threading
 import pytest
 
 from tools import http, metrics, wait
+from tools.httpd import METRICS_PAGE, PHP
 
 CONFIG = """
 DemoBackend {url}
 DocumentRoot {docroot}
-<FilesMatch "\\.php$">
-    SetHandler demo-fcgi
-</FilesMatch>
-<Location "/metrics">
-    SetHandler demo-metrics
-</Location>
-"""
+""" + PHP + METRICS_PAGE
 
 
 def config(f):

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from tools import http, metrics, paths, wait
+from tools.httpd import METRICS_PAGE, PHP
 from tools.sidecar import Sidecar, secret_file
 
 MONITORING = paths.TOP / "kubernetes" / "monitoring"
@@ -34,13 +35,7 @@ def live(module_tmp, module_httpd, module_php_fpm):
 DemoBackend fcgi://localhost:{f.port}
 DemoStatus {f.status_url}
 DocumentRoot {f.docroot}
-<FilesMatch "\\.php$">
-    SetHandler demo-fcgi
-</FilesMatch>
-<Location "/metrics">
-    SetHandler demo-metrics
-</Location>
-""").start()
+""" + PHP + METRICS_PAGE).start()
     wait.until(lambda: metrics.scrape(h).sum("demo_backend_up") == 1, 5)
     http.get(h, "/params.php")
     out = metrics.scrape(h)

@@ -4,19 +4,14 @@ import subprocess
 import pytest
 
 from tools import fcgi, http, metrics, paths, wait
+from tools.httpd import METRICS_PAGE, PHP
 
 CONFIG = """
 DemoBackend {url}
 DemoStatus {status}
 DemoHealthCheck interval=200ms timeout=20s
 DocumentRoot {docroot}
-<FilesMatch "\\.php$">
-    SetHandler demo-fcgi
-</FilesMatch>
-<Location "/metrics">
-    SetHandler demo-metrics
-</Location>
-"""
+""" + PHP + METRICS_PAGE
 
 
 def config(f, status=None, **kw):
@@ -152,13 +147,7 @@ DemoHealthCheck interval=100ms timeout=20s
 DemoRetry attempts=1
 DemoTimeout queue=200ms
 DocumentRoot {f.docroot}
-<FilesMatch "\\.php$">
-    SetHandler demo-fcgi
-</FilesMatch>
-<Location "/metrics">
-    SetHandler demo-metrics
-</Location>
-""")
+""" + PHP + METRICS_PAGE)
     h.error_log.claim("DM[0-9]+")
     h.start()
     assert http.get(h, "/params.php").status == 502

@@ -4,6 +4,7 @@ import base64
 import pytest
 
 from tools import http
+from tools.httpd import PHP
 
 
 @pytest.fixture(scope="module")
@@ -121,10 +122,7 @@ def front(module_httpd, fpm):
 DemoBackend {fpm.url}
 DemoDocumentRoot {fpm.docroot}/
 DemoFrontController /params.php
-<FilesMatch "\\.php$">
-    SetHandler demo-fcgi
-</FilesMatch>
-""")
+""" + PHP)
     (h.docroot / "logo.txt").write_text("a picture")
     (h.docroot / "dir").mkdir()
     return h.start()
@@ -169,10 +167,7 @@ def test_fallback_resource(httpd, fpm):
     h = httpd(f"""
 DemoBackend {fpm.url}
 FallbackResource /params.php
-<FilesMatch "\\.php$">
-    SetHandler demo-fcgi
-</FilesMatch>
-""", docroot=fpm.docroot).start()
+""" + PHP, docroot=fpm.docroot).start()
     s = server(h, "/blog/2024?x=y")
     assert (s["SCRIPT_NAME"], s["REQUEST_URI"], s["QUERY_STRING"]) == ("/params.php", "/blog/2024?x=y", "x=y")
 
@@ -182,10 +177,7 @@ def test_rewrite_rule(httpd, fpm):
 DemoBackend {fpm.url}
 RewriteEngine on
 RewriteRule ^/nice/(.*)$ /params.php/$1?id=$1 [L,QSA]
-<FilesMatch "\\.php$">
-    SetHandler demo-fcgi
-</FilesMatch>
-""", modules=["rewrite"], docroot=fpm.docroot).start()
+""" + PHP, modules=["rewrite"], docroot=fpm.docroot).start()
     s = server(h, "/nice/7?a=b")
     assert (s["SCRIPT_NAME"], s["PATH_INFO"], s["QUERY_STRING"]) == ("/params.php", "/7", "id=7&a=b")
     assert s["REQUEST_URI"] == "/nice/7?a=b"

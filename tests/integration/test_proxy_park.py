@@ -6,6 +6,7 @@ import time
 import pytest
 
 from tools import http, wait
+from tools.httpd import PHP
 
 THREADS = 8
 
@@ -27,10 +28,7 @@ def site(module_httpd, fpm):
     return module_httpd(f"""
 DemoBackend {fpm.url}
 Timeout 60
-<FilesMatch "\\.php$">
-    SetHandler demo-fcgi
-</FilesMatch>
-""", docroot=fpm.docroot, mpm_config=f"ServerLimit 4\nStartServers 1\nThreadsPerChild {THREADS}\nMaxRequestWorkers {THREADS}\n"
+""" + PHP, docroot=fpm.docroot, mpm_config=f"ServerLimit 4\nStartServers 1\nThreadsPerChild {THREADS}\nMaxRequestWorkers {THREADS}\n"
         f"MinSpareThreads 1\nMaxSpareThreads {THREADS}\nAsyncRequestWorkerFactor 20").start()
 
 

@@ -5,6 +5,8 @@ import threading
 import pytest
 
 from tools import chaos, handover, metrics, wait
+from tools.handover import write
+from tools.writers import stored
 
 MIB = 1 << 20
 
@@ -17,31 +19,16 @@ def counter(instance, name):
     return scrape(instance).get(f"sidecar_{name}_total")
 
 
-def write(database, *ids):
-    con = sqlite3.connect(database, timeout=10)
-    con.executemany("INSERT INTO writes (id) VALUES (?)", ((i,) for i in ids))
-    con.commit()
-    con.close()
-
-
-def rows(database):
-    con = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)
-    try:
-        return [r[0] for r in con.execute("SELECT id FROM writes")]
-    finally:
-        con.close()
-
-
 def is_level(a, b):
     """The standby b has all rows of the primary a, and becomes a sound primary."""
-    wait.until(lambda: b.status()["state"] == "STANDBY" and rows(b.database) == rows(a.database), 30, "a level standby")
+    wait.until(lambda: b.status()["state"] == "STANDBY" and stored(b.database) == stored(a.database), 30, "a level standby")
 
 
 def hand_over_and_compare(a, b):
-    want = rows(a.database)
+    want = stored(a.database)
     a.pre_stop()
     wait.until(lambda: b.status()["state"] == "PRIMARY", 10, "the successor")
-    assert rows(b.database) == want
+    assert stored(b.database) == want
     con = sqlite3.connect(b.database)
     assert con.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
     con.close()

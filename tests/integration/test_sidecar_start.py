@@ -9,21 +9,8 @@ import time
 import pytest
 
 from tools import handover, leaseapi, paths, wait
-
-
-def rows(database):
-    con = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)
-    try:
-        return [r[0] for r in con.execute("SELECT id FROM writes")]
-    finally:
-        con.close()
-
-
-def write(database, *ids):
-    con = sqlite3.connect(database, timeout=10)
-    con.executemany("INSERT INTO writes (id) VALUES (?)", ((i,) for i in ids))
-    con.commit()
-    con.close()
+from tools.handover import write
+from tools.writers import stored
 
 
 @pytest.fixture
@@ -48,7 +35,7 @@ def test_first_deployment_installs_the_seed(sidecar, seed):
         s = a.status()
         assert (s["state"], s["epoch"], s["primary"]) == ("PRIMARY", 1, True)
         assert a.http("/readyz").status == 200
-        assert rows(a.database) == []
+        assert stored(a.database) == []
         con = sqlite3.connect(a.database)
         assert con.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         con.close()
@@ -110,7 +97,7 @@ def test_a_database_that_is_there_is_adopted(sidecar, seed):
     paths.give(a.database)
     with a:
         a.post_start()
-        assert rows(a.database) == ["precious"]
+        assert stored(a.database) == ["precious"]
 
 
 def test_the_second_becomes_a_standby_and_follows(pair):
@@ -120,9 +107,9 @@ def test_the_second_becomes_a_standby_and_follows(pair):
     s = b.status()
     assert (s["state"], s["epoch"], s["primary"]) == ("STANDBY", 1, False)
     assert s["lineage"] == a.status()["lineage"] and s["primary_uid"] == a.status()["uid"]
-    assert rows(b.database) == ["before"]
+    assert stored(b.database) == ["before"]
     write(a.database, "after")
-    wait.until(lambda: "after" in rows(b.database), 5, "the row on the standby")
+    wait.until(lambda: "after" in stored(b.database), 5, "the row on the standby")
     assert b.http("/readyz").status == 200
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         write(b.database, "wrong")
@@ -154,13 +141,13 @@ def test_a_copy_while_the_database_is_written(sidecar, tmp):
             wait.until(lambda: len(ids) > 20, 10, "some rows")
             before = list(ids)
             b.post_start()
-            assert set(before) <= set(rows(b.database))
+            assert set(before) <= set(stored(b.database))
         finally:
             stop.set()
             t.join()
-        wait.until(lambda: rows(b.database) == ids, 10, "all rows on the standby")
+        wait.until(lambda: stored(b.database) == ids, 10, "all rows on the standby")
         a.pre_stop()
-        assert rows(b.database) == ids
+        assert stored(b.database) == ids
         con = sqlite3.connect(b.database)
         assert con.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
         con.close()
@@ -220,7 +207,7 @@ def test_restart_of_the_primary(pair):
     s = a.status()
     assert (s["state"], s["epoch"]) == ("PRIMARY", 1)
     write(a.database, "two")
-    wait.until(lambda: b.status()["state"] == "STANDBY" and "two" in rows(b.database), 15, "the standby follows again")
+    wait.until(lambda: b.status()["state"] == "STANDBY" and "two" in stored(b.database), 15, "the standby follows again")
 
 
 def test_restart_of_the_standby(pair):
@@ -230,7 +217,7 @@ def test_restart_of_the_standby(pair):
     write(a.database, "meanwhile")
     b.start()
     b.post_start()
-    wait.until(lambda: b.status()["state"] == "STANDBY" and "meanwhile" in rows(b.database), 15, "a standby again")
+    wait.until(lambda: b.status()["state"] == "STANDBY" and "meanwhile" in stored(b.database), 15, "a standby again")
 
 
 def test_a_state_that_the_authority_has_left_behind(pair):
@@ -293,7 +280,7 @@ def test_lease_authority(sidecar, seed, lease):
         a.pre_stop()
         spec = lease.objects[lease.path]["spec"]
         assert spec["holderIdentity"] == b.status()["uid"] and spec["leaseTransitions"] == 2
-        assert b.status()["state"] == "PRIMARY" and rows(b.database) == ["one"]
+        assert b.status()["state"] == "PRIMARY" and stored(b.database) == ["one"]
 
 
 def test_lease_authority_forbidden(sidecar, seed, lease):

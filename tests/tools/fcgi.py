@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass, field
 
 from . import wait
+from .stream import Stream
 
 VERSION = 1
 BEGIN_REQUEST, ABORT_REQUEST, END_REQUEST, PARAMS, STDIN, STDOUT, STDERR, DATA = range(1, 9)
@@ -233,7 +234,7 @@ def connect(address, timeout: float = 10.0) -> socket.socket:
     return s
 
 
-class Client:
+class Client(Stream):
     """One connection to a responder; raw bytes or whole requests."""
 
     def __init__(self, address, timeout: float = 10.0):
@@ -278,27 +279,6 @@ class Client:
     def get_values(self, names=("FCGI_MAX_CONNS", "FCGI_MAX_REQS", "FCGI_MPXS_CONNS")) -> dict[str, str]:
         self.send(record(GET_VALUES, 0, b"".join(pair(n, "") for n in names)))
         return decode_pairs(self.reader.record().content)
-
-    def closed(self, timeout: float = 5.0) -> bool:
-        """Does the other side close the connection within timeout?"""
-        self.sock.settimeout(timeout * wait.FACTOR)
-        try:
-            return self.sock.recv(1) == b""
-        except ConnectionResetError:
-            return True
-        except (TimeoutError, socket.timeout):
-            return False
-
-    def close(self, reset: bool = False) -> None:
-        if reset:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
-
-    def __enter__(self) -> "Client":
-        return self
-
-    def __exit__(self, *exc) -> None:
-        self.close()
 
 
 def request(address, params: dict, body: bytes = b"", timeout: float = 10.0) -> Response:

@@ -8,7 +8,7 @@ import time
 import uuid
 from pathlib import Path
 
-from . import fcgi, paths, wait
+from . import fcgi, paths, wait, writers
 
 
 def seed(folder, rows: int = 0, row_bytes: int = 1000, journal: str = "wal") -> Path:
@@ -23,6 +23,14 @@ def seed(folder, rows: int = 0, row_bytes: int = 1000, journal: str = "wal") -> 
     con.close()
     paths.give(p)
     return p
+
+
+def write(database, *ids: str) -> None:
+    """Adds rows as PHP would: of one transaction, committed when it returns."""
+    con = sqlite3.connect(database, timeout=10)
+    con.executemany("INSERT INTO writes (id) VALUES (?)", ((i,) for i in ids))
+    con.commit()
+    con.close()
 
 
 def params(php, query: str) -> dict:
@@ -59,18 +67,10 @@ class Instance:
         return self.sidecar.status()["state"]
 
     def rows(self) -> list[str]:
-        con = sqlite3.connect(f"file:{self.sidecar.database}?mode=ro", uri=True, timeout=10)
-        try:
-            return [r[0] for r in con.execute("SELECT id FROM writes")]
-        finally:
-            con.close()
+        return writers.stored(self.sidecar.database)
 
     def integrity(self) -> str:
-        con = sqlite3.connect(f"file:{self.sidecar.database}?mode=ro", uri=True, timeout=10)
-        try:
-            return con.execute("PRAGMA integrity_check").fetchone()[0]
-        finally:
-            con.close()
+        return writers.integrity(self.sidecar.database)
 
 
 class Writers:

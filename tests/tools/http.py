@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 import socket
-import struct
 import time
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode, urlsplit
 
 from . import wait
+from .stream import Stream
 
 
 class Truncated(Exception):
@@ -44,7 +44,7 @@ class Response:
         return json.loads(self.body)
 
 
-class Connection:
+class Connection(Stream):
     """A connection to 127.0.0.1:port. send() takes any bytes; read() reads one response.
 
     timeout  of each read and write, times wait.FACTOR
@@ -166,25 +166,7 @@ class Connection:
         return r
 
     def closed(self, timeout: float = 5.0) -> bool:
-        """Does the server close the connection (nothing more coming) within timeout?"""
-        self.sock.settimeout(timeout * wait.FACTOR)
-        try:
-            return not self.buf and self.sock.recv(1) == b""
-        except ConnectionResetError:
-            return True
-        except (TimeoutError, socket.timeout):
-            return False
-
-    def close(self, reset: bool = False) -> None:
-        if reset:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
-
-    def __enter__(self) -> "Connection":
-        return self
-
-    def __exit__(self, *exc) -> None:
-        self.close()
+        return not self.buf and super().closed(timeout)
 
 
 def _port_of(where) -> int:

@@ -16,6 +16,23 @@ BASE = ["unixd", "log_config", "logio", "authz_core", "mime", "dir", "alias", "e
 NEEDS = {"proxy_fcgi": ["proxy"], "proxy_http": ["proxy"], "ssl": ["socache_shmcb"], "deflate": ["filter"],
          "session_cookie": ["session"], "auth_basic": ["authn_core", "authn_file", "authz_user"]}
 
+#: Pieces of a configuration that nearly every test has.
+PHP = """\
+<FilesMatch "\\.php$">
+    SetHandler demo-fcgi
+</FilesMatch>
+"""
+METRICS_PAGE = """\
+<Location "/metrics">
+    SetHandler demo-metrics
+</Location>
+"""
+HEALTH_PAGE = """\
+<Location "/health">
+    SetHandler demo-health
+</Location>
+"""
+
 TEMPLATE = """\
 ServerRoot "{root}"
 ServerName 127.0.0.1
