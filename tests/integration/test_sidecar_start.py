@@ -155,6 +155,9 @@ def test_a_copy_while_the_database_is_written(sidecar, tmp):
 
 def test_the_primary_is_gone(pair):
     a, b = pair
+    b.stop()
+    b.options["sync-timeout"] = "2s"
+    b.start()
     a.kill()
     r = b.post_start(check=False, timeout=90)
     assert r.returncode == 1 and "can not connect" in r.stderr
