@@ -144,7 +144,7 @@ SSLSessionCache none
 SetHandler demo-fcgi
 </FilesMatch>""", modules=["ssl"], docroot=fpm.docroot, mpm_config=f"ServerLimit 1\nStartServers 1\nThreadsPerChild {THREADS}\n"
               f"MaxRequestWorkers {THREADS}\nMinSpareThreads 1\nMaxSpareThreads {THREADS}\nAsyncRequestWorkerFactor 20").start()
-    h.error_log.claim("AH01906|AH01909|AH02217|AH01873", optional=True)
+    h.error_log.claim("AH00484|AH01906|AH01909|AH02217|AH01873", optional=True)
     context = ssl._create_unverified_context()
 
     def connect():
