@@ -199,6 +199,15 @@ static const char *set_backup(cmd_parms *cmd, void *dir, const char *url)
     return backend_add(cmd, url, 1);
 }
 
+/* One argument is an option of the table; its row's number goes to *bit. */
+static const char *option_set(cmd_parms *cmd, const demo_option *table, void *record,
+                              const char *arg, int *bit)
+{
+    const char *wrong = demo_option_parse(table, record, arg, bit, cmd->pool);
+
+    return wrong == NULL ? NULL : apr_psprintf(cmd->pool, "%s: %s", cmd->cmd->name, wrong);
+}
+
 /* All arguments are options of one table. */
 static const char *options_set(cmd_parms *cmd, const demo_option *table, void *record,
                                unsigned *set, int argc, char *const argv[])
@@ -208,9 +217,9 @@ static const char *options_set(cmd_parms *cmd, const demo_option *table, void *r
     }
     for (int i = 0; i < argc; i++) {
         int bit = 0;
-        const char *wrong = demo_option_parse(table, record, argv[i], &bit, cmd->pool);
+        const char *wrong = option_set(cmd, table, record, argv[i], &bit);
         if (wrong != NULL) {
-            return apr_psprintf(cmd->pool, "%s: %s", cmd->cmd->name, wrong);
+            return wrong;
         }
         *set |= 1u << bit;
     }
@@ -237,10 +246,9 @@ static const char *set_queue(cmd_parms *cmd, void *dir, const char *arg)
         { NULL, 0, 0, 0, 0 }
     };
     int bit;
-    const char *wrong = demo_option_parse(options, c, arg, &bit, cmd->pool);
 
     c->set |= SET_QUEUE;
-    return wrong == NULL ? NULL : apr_psprintf(cmd->pool, "DemoQueue: %s", wrong);
+    return option_set(cmd, options, c, arg, &bit);
 }
 
 static const char *set_health(cmd_parms *cmd, void *dir, int argc, char *const argv[])
@@ -305,10 +313,9 @@ static const char *set_retry(cmd_parms *cmd, void *dir, const char *arg)
         { NULL, 0, 0, 0, 0 }
     };
     int bit;
-    const char *wrong = demo_option_parse(options, c, arg, &bit, cmd->pool);
 
     c->set |= SET_ATTEMPTS;
-    return wrong == NULL ? NULL : apr_psprintf(cmd->pool, "DemoRetry: %s", wrong);
+    return option_set(cmd, options, c, arg, &bit);
 }
 
 static const char *set_request_buffering(cmd_parms *cmd, void *dir, int on)
