@@ -114,7 +114,7 @@ static void pin_module(void)
     }
 }
 
-void demo_leader_start(server_rec *s)
+static void leader_start(server_rec *s)
 {
     sigset_t all, before;
 
@@ -141,12 +141,13 @@ void demo_leader_start(server_rec *s)
     leader.running = 1;
 }
 
-void demo_leader_stop(void)
+static apr_status_t leader_stop(void *unused)
 {
     struct timespec until;
 
+    (void)unused;
     if (!leader.running) {
-        return;
+        return APR_SUCCESS;
     }
     leader.running = 0;
     (void)close(leader.wake[1]);
@@ -154,5 +155,14 @@ void demo_leader_stop(void)
     until.tv_sec += STOP_WAIT_S;
     if (pthread_timedjoin_np(leader.thread, NULL, &until) == 0) {
         (void)close(leader.wake[0]);
+    }
+    return APR_SUCCESS;
+}
+
+void demo_leader_child_init(apr_pool_t *pchild, server_rec *s)
+{
+    if (demo_seg != NULL) {
+        apr_pool_cleanup_register(pchild, NULL, leader_stop, apr_pool_cleanup_null);
+        leader_start(s);
     }
 }

@@ -15,10 +15,9 @@
 
 #include "httpd.h"
 
-/* Starts this child's thread; a failure is logged, requests do not need it. */
-void demo_leader_start(server_rec *s);
-
-/* Ends it and waits for it, at most a second.  Safe when none was started. */
-void demo_leader_stop(void);
+/* Starts this child's thread; call in child_init, after demo_shm_child_init().  A
+ * failure is logged, requests do not need it.  Ends with pchild, which waits for
+ * it at most a second. */
+void demo_leader_child_init(apr_pool_t *pchild, server_rec *s);
 
 #endif /* DEMO_LEADER_H */

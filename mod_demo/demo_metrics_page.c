@@ -23,19 +23,6 @@
 
 /* --- the families of demo_metrics.def ------------------------------------------------- */
 
-void demo_write_histogram(prom_writer *w, enum demo_histogram_id id)
-{
-    uint64_t buckets[DEMO_HISTOGRAM_BOUNDS + 1];
-    double bounds[DEMO_HISTOGRAM_BOUNDS];
-    uint64_t sum_us = demo_histogram_sum(id, buckets);
-
-    for (int i = 0; i < DEMO_HISTOGRAM_BOUNDS; i++) {
-        bounds[i] = (double)demo_bounds_us[i] / 1e6;
-    }
-    prom_histogram h = { bounds, DEMO_HISTOGRAM_BOUNDS, buckets, (double)sum_us / 1e6 };
-    prom_histogram_write(w, NULL, 0, &h);
-}
-
 static void write_labelled(prom_writer *w, enum demo_labelled_id id, const char *label,
                            const char *const *names, size_t n)
 {
@@ -60,22 +47,6 @@ static void demo_write_build(prom_writer *w)
 static void demo_write_start(prom_writer *w)
 {
     prom_double(w, NULL, 0, (double)demo_seg->start_wall / 1e6);
-}
-
-void demo_write_codes(prom_writer *w, enum demo_scope scope, const char *code_label)
-{
-    for (int m = 0; m < DEMO_METHOD_COUNT; m++) {
-        for (int code = DEMO_STATUS_MIN; code < DEMO_STATUS_MIN + DEMO_STATUS_COUNT; code++) {
-            uint64_t n = demo_requests_sum(scope, m, code);
-            char text[8];
-            if (n == 0) {
-                continue;
-            }
-            (void)apr_snprintf(text, sizeof(text), "%d", code);
-            prom_label l[] = { { code_label, text }, { "method", demo_method_names[m] } };
-            prom_u64(w, l, 2, n);
-        }
-    }
 }
 
 static void demo_write_requests(prom_writer *w)

@@ -13,7 +13,6 @@
 #include "http_core.h"
 #include "http_log.h"
 
-#include "mod_demo/demo_leader.h"
 #include "mod_demo/demo_segment.h"
 #include "mod_demo/demo_shm.h"
 
@@ -204,14 +203,7 @@ static demo_shm_child *child_claim(void)
     return NULL;
 }
 
-static apr_status_t child_end(void *unused)
-{
-    (void)unused;
-    demo_leader_stop();
-    return APR_SUCCESS;
-}
-
-void demo_shm_child_init(server_rec *s, apr_pool_t *pchild)
+void demo_shm_child_init(server_rec *s)
 {
     if (demo_seg == NULL) {
         return;
@@ -222,8 +214,6 @@ void demo_shm_child_init(server_rec *s, apr_pool_t *pchild)
                      "DM0203: more than %u children at once: what this one holds is not given back"
                      " should it crash", demo_seg->n_children);
     }
-    apr_pool_cleanup_register(pchild, NULL, child_end, apr_pool_cleanup_null);
-    demo_leader_start(s);
 }
 
 /* --- gauges ----------------------------------------------------------------------------- */

@@ -17,9 +17,8 @@
  * configuration test).  Logs what failed. */
 apr_status_t demo_shm_open(server_rec *s);
 
-/* Claims this child's place and starts its background thread; call in
- * child_init.  Ends with pchild. */
-void demo_shm_child_init(server_rec *s, apr_pool_t *pchild);
+/* Claims this child's place; call in child_init, before all others. */
+void demo_shm_child_init(server_rec *s);
 
 /* Gives back what a dead child held; hook child_status, in the parent. */
 void demo_shm_child_status(server_rec *s, pid_t pid, ap_generation_t gen, int slot,

@@ -8,7 +8,7 @@ mod_demo_mod_demo_la_SOURCES = \
 	%D%/demo_body.c %D%/demo_body.h \
 	%D%/demo_bound.c %D%/demo_bound.h \
 	%D%/demo_conn.c %D%/demo_conn.h \
-	%D%/demo_counters.h \
+	%D%/demo_counters.c %D%/demo_counters.h \
 	%D%/demo_directives.c %D%/demo_directives.h \
 	%D%/demo_endpoint.c %D%/demo_endpoint.h \
 	%D%/demo_exchange.c %D%/demo_exchange.h \

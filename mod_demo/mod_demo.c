@@ -11,6 +11,7 @@
 #include "mod_demo/demo_directives.h"
 #include "mod_demo/demo_handler.h"
 #include "mod_demo/demo_health.h"
+#include "mod_demo/demo_leader.h"
 #include "mod_demo/demo_metrics.h"
 #include "mod_demo/demo_park.h"
 #include "mod_demo/demo_path.h"
@@ -38,7 +39,8 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
 
 static void child_init(apr_pool_t *pchild, server_rec *s)
 {
-    demo_shm_child_init(s, pchild);
+    demo_shm_child_init(s);
+    demo_leader_child_init(pchild, s);
     demo_pool_child_init(pchild, s);
     demo_spool_child_init(pchild, s);
 }

@@ -14,7 +14,6 @@
 #include "http_log.h"
 
 #include "mod_demo/demo_directives.h"
-#include "mod_demo/demo_leader.h"
 
 module demo_module = { STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, NULL, NULL, 0 };
 
@@ -66,15 +65,6 @@ void ap_log_error_(const char *file, int line, int module_index, int level, apr_
                    const server_rec *s, const char *fmt, ...)
 {
     (void)file, (void)line, (void)module_index, (void)level, (void)status, (void)s, (void)fmt;
-}
-
-void demo_leader_start(server_rec *s)
-{
-    (void)s;
-}
-
-void demo_leader_stop(void)
-{
 }
 
 void demo_health_defaults(demo_health_conf *conf)

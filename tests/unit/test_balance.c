@@ -32,7 +32,7 @@ static void begin(const char *const *urls, const char *const *backups)
     server_rec *s = stub_server(pool, cluster);
     assert_int_equal(demo_shm_open(s), APR_SUCCESS);
     assert_int_equal(demo_balance_publish(s), APR_SUCCESS);
-    demo_shm_child_init(s, pool);
+    demo_shm_child_init(s);
     assert_non_null(demo_child);
 }
 
@@ -316,7 +316,7 @@ static void test_dead_child_gives_back(void **state)
     assert_true(pid >= 0);
     if (pid == 0) {
         demo_target t;
-        demo_shm_child_init(stub_server(pool, cluster), pool);
+        demo_shm_child_init(stub_server(pool, cluster));
         for (int i = 0; i < 5; i++) {
             (void)demo_balance_pick(cluster, -1, &t);
         }
@@ -360,7 +360,7 @@ static void test_unnoticed_dead_child_gives_its_place(void **state)
     atomic_store(&demo_seg->children[3].server[DEMO_SG_QUEUED], 4);
     atomic_store(&demo_seg->server[DEMO_SG_QUEUED], 4);
     demo_child = NULL;
-    demo_shm_child_init(stub_server(pool, cluster), pool);
+    demo_shm_child_init(stub_server(pool, cluster));
     assert_non_null(demo_child);
 }
 

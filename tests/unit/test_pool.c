@@ -218,7 +218,7 @@ static int setup(void **state)
     s = stub_server(pool, cluster);
     assert_int_equal(demo_shm_open(s), APR_SUCCESS);
     assert_int_equal(demo_balance_publish(s), APR_SUCCESS);
-    demo_shm_child_init(s, pool);
+    demo_shm_child_init(s);
     (void)demo_backend_set(cluster->backends[0], &addr, &len, 1);
     assert_int_equal(demo_balance_pick(cluster, -1, &target), APR_SUCCESS);
     demo_pool_child_init(pool, s);

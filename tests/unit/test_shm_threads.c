@@ -124,7 +124,7 @@ static void test_threads(void **state)
     server_rec *s = stub_server(pool, cluster);
     assert_int_equal(demo_shm_open(s), APR_SUCCESS);
     assert_int_equal(demo_balance_publish(s), APR_SUCCESS);
-    demo_shm_child_init(s, pool);
+    demo_shm_child_init(s);
     set_addresses(1);
     assert_int_equal(pthread_create(&leader, NULL, changer, NULL), 0);
     assert_int_equal(pthread_create(&text, NULL, writer, NULL), 0);
