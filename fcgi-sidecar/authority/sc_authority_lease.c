@@ -132,10 +132,11 @@ static apr_status_t call_api(const sc_authority *a, const char *method, const ch
                              const char *body, struct answer *out, sc_error *err)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
+    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+    static CURL *curl; /* kept, and its connection with it: a cut-over has no time for handshakes */
     char url[URL_MAX_LEN], why[CURL_ERROR_SIZE] = "";
     struct curl_slist *list = NULL;
     CURLcode rc = CURLE_OUT_OF_MEMORY;
-    CURL *curl;
     apr_status_t rv = api_server(a, url, sizeof(url) / 2, err);
 
     memset(out, 0, sizeof(*out));
@@ -144,9 +145,13 @@ static apr_status_t call_api(const sc_authority *a, const char *method, const ch
     }
     pthread_once(&once, curl_once);
     snprintf(url + strlen(url), sizeof(url) - strlen(url), "%s", path);
-    curl = curl_easy_init();
     list = headers(a);
+    pthread_mutex_lock(&one_at_a_time);
+    if (curl == NULL) {
+        curl = curl_easy_init();
+    }
     if (curl != NULL && list != NULL) {
+        curl_easy_reset(curl);
         set_options(curl, a, method, body);
         curl_easy_setopt(curl, CURLOPT_URL, url);
         curl_easy_setopt(curl, CURLOPT_HTTPHEADER, list);
@@ -156,8 +161,8 @@ static apr_status_t call_api(const sc_authority *a, const char *method, const ch
         rc = SC_FAULT("lease") ? CURLE_OPERATION_TIMEDOUT : curl_easy_perform(curl);
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &out->status);
     }
+    pthread_mutex_unlock(&one_at_a_time);
     curl_slist_free_all(list);
-    curl_easy_cleanup(curl);
     if (rc != CURLE_OK) {
         free(out->data);
         out->data = NULL;
@@ -242,6 +247,33 @@ static apr_status_t record_of(const sc_authority *a, const json_t *object, sc_au
     return APR_SUCCESS;
 }
 
+/* The object as it was read last.  A swap may begin with it: that it is still
+ * the present one is what its resourceVersion is for. */
+static struct {
+    pthread_mutex_t lock;
+    json_t *object;
+} seen = { PTHREAD_MUTEX_INITIALIZER, NULL };
+
+/* Steals the reference. */
+static void remember(json_t *object)
+{
+    pthread_mutex_lock(&seen.lock);
+    json_decref(seen.object);
+    seen.object = object;
+    pthread_mutex_unlock(&seen.lock);
+}
+
+static json_t *recall(void)
+{
+    json_t *object;
+
+    pthread_mutex_lock(&seen.lock);
+    object = seen.object;
+    seen.object = NULL;
+    pthread_mutex_unlock(&seen.lock);
+    return object;
+}
+
 static apr_status_t lease_read(const sc_authority *a, sc_authority_record *r, sc_error *err)
 {
     json_t *object = NULL;
@@ -250,7 +282,7 @@ static apr_status_t lease_read(const sc_authority *a, sc_authority_record *r, sc
     if (rv == APR_SUCCESS) {
         rv = record_of(a, object, r, err);
     }
-    json_decref(object);
+    remember(object);
     return rv;
 }
 
@@ -338,8 +370,8 @@ static apr_status_t write_object(const sc_authority *a, json_t *object, bool is_
     return rv;
 }
 
-static apr_status_t lease_swap(const sc_authority *a, const sc_authority_record *from,
-                               const sc_authority_record *to, sc_error *err)
+static apr_status_t swap_now(const sc_authority *a, const sc_authority_record *from,
+                             const sc_authority_record *to, sc_error *err)
 {
     sc_authority_record now;
     json_t *object = NULL;
@@ -361,6 +393,24 @@ static apr_status_t lease_swap(const sc_authority *a, const sc_authority_record 
 leave:
     json_decref(object);
     return rv;
+}
+
+/* With what was read before, if that is what is expected, one call is saved; a
+ * failure says nothing but that it has to be read again. */
+static apr_status_t lease_swap(const sc_authority *a, const sc_authority_record *from,
+                               const sc_authority_record *to, sc_error *err)
+{
+    json_t *object = recall();
+    sc_authority_record then;
+    apr_status_t rv = SC_ECHANGED;
+
+    if (from != NULL && object != NULL && record_of(a, object, &then, NULL) == APR_SUCCESS
+        && sc_authority_record_equal(&then, from)) {
+        SC_STEP("authority-swap");
+        rv = write_object(a, object, false, to, NULL);
+    }
+    json_decref(object);
+    return rv == APR_SUCCESS ? rv : swap_now(a, from, to, err);
 }
 
 const sc_authority_kind sc_authority_lease = { "lease://", lease_read, lease_swap };

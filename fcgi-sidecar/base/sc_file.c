@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,17 +92,12 @@ apr_status_t sc_file_rename(const char *from, const char *to, sc_error *err)
     return sc_file_sync_folder(to, err);
 }
 
-apr_status_t sc_file_replace(const char *path, const void *data, size_t len, mode_t mode,
-                             sc_error *err)
+static apr_status_t write_temp(const char *temp, const void *data, size_t len, mode_t mode,
+                               sc_error *err)
 {
-    char temp[PATH_MAX];
+    int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
     apr_status_t rv;
-    int fd;
 
-    if ((size_t)snprintf(temp, sizeof(temp), "%s.tmp", path) >= sizeof(temp)) {
-        return sc_error_errno(err, ENAMETOOLONG, "%s", path);
-    }
-    fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
     if (fd < 0) {
         return sc_error_errno(err, errno, "can not create %s", temp);
     }
@@ -115,7 +112,93 @@ apr_status_t sc_file_replace(const char *path, const void *data, size_t len, mod
         unlink(temp);
         return sc_error_errno(err, rv, "can not write %s", temp);
     }
-    return sc_file_rename(temp, path, err);
+    return APR_SUCCESS;
+}
+
+/* What lies in PATH.tmp, synced.  The lock is held while a file of the slot is
+ * written; two paths in one slot only wait for one another. */
+static struct ahead {
+    pthread_mutex_t lock;
+    char path[PATH_MAX];
+    void *data; /* NULL: nothing */
+    size_t len;
+} aheads[4] = { { .lock = PTHREAD_MUTEX_INITIALIZER }, { .lock = PTHREAD_MUTEX_INITIALIZER },
+                { .lock = PTHREAD_MUTEX_INITIALIZER }, { .lock = PTHREAD_MUTEX_INITIALIZER } };
+
+static struct ahead *lock_slot(const char *path)
+{
+    unsigned sum = 0;
+    struct ahead *a;
+
+    while (*path != '\0') {
+        sum = sum * 31 + (unsigned char)*path++;
+    }
+    a = &aheads[sum % (sizeof(aheads) / sizeof(aheads[0]))];
+    pthread_mutex_lock(&a->lock);
+    return a;
+}
+
+static void forget_ahead(struct ahead *a)
+{
+    free(a->data);
+    a->data = NULL;
+    a->path[0] = '\0';
+}
+
+void sc_file_replace_ahead(const char *path, const void *data, size_t len, mode_t mode)
+{
+    struct ahead *a;
+    char temp[PATH_MAX];
+
+    if ((size_t)snprintf(temp, sizeof(temp), "%s.tmp", path) >= sizeof(temp)) {
+        return;
+    }
+    a = lock_slot(path);
+    forget_ahead(a);
+    a->data = malloc(len);
+    if (a->data != NULL && !SC_FAULT("ahead")
+        && write_temp(temp, data, len, mode, NULL) == APR_SUCCESS) {
+        memcpy(a->path, path, strlen(path) + 1);
+        memcpy(a->data, data, len);
+        a->len = len;
+    }
+    else {
+        forget_ahead(a);
+    }
+    pthread_mutex_unlock(&a->lock);
+}
+
+/* Is it that which was written?  It is used up, one way or the other. */
+static bool take_ahead(struct ahead *a, const char *path, const void *data, size_t len)
+{
+    bool is = a->data != NULL && strcmp(a->path, path) == 0 && a->len == len
+        && memcmp(a->data, data, len) == 0;
+
+    if (strcmp(a->path, path) == 0) {
+        forget_ahead(a);
+    }
+    return is;
+}
+
+apr_status_t sc_file_replace(const char *path, const void *data, size_t len, mode_t mode,
+                             sc_error *err)
+{
+    struct ahead *a;
+    char temp[PATH_MAX];
+    apr_status_t rv = APR_SUCCESS;
+
+    if ((size_t)snprintf(temp, sizeof(temp), "%s.tmp", path) >= sizeof(temp)) {
+        return sc_error_errno(err, ENAMETOOLONG, "%s", path);
+    }
+    a = lock_slot(path);
+    if (!take_ahead(a, path, data, len)) {
+        rv = write_temp(temp, data, len, mode, err);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = sc_file_rename(temp, path, err);
+    }
+    pthread_mutex_unlock(&a->lock);
+    return rv;
 }
 
 apr_status_t sc_file_read(const char *path, char **data, size_t *len, sc_error *err)

@@ -20,6 +20,12 @@
 apr_status_t sc_file_replace(const char *path, const void *data, size_t len, mode_t mode,
                              sc_error *err);
 
+/* Writes and syncs ahead of time what sc_file_replace() is expected to be asked
+ * for: if it then is, rename and folder are all that is left to do.  Nothing
+ * else changes, and a failure costs only the time that was to be won.  For one
+ * path a process (the state file). */
+void sc_file_replace_ahead(const char *path, const void *data, size_t len, mode_t mode);
+
 /* Reads a file of at most SC_FILE_SMALL_MAX bytes.  *data is malloc'ed,
  * NUL-terminated and the caller's to free; ENOENT when there is none. */
 apr_status_t sc_file_read(const char *path, char **data, size_t *len, sc_error *err);

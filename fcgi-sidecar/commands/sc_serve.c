@@ -358,6 +358,7 @@ apr_status_t sc_serve(const sc_options *o, sc_error *err)
     if (rv == APR_SUCCESS) {
         say_hello(&s);
         while (sigtimedwait(&signals, NULL, &tick) < 0) {
+            (void)sc_node_attend(&s.node, NULL); /* again, when it failed */
             sc_ship_tidy(&s.node);
             sc_memory_tidy(sc_now_ms(), &tidy_at);
         }

@@ -97,6 +97,16 @@ void sc_control_fail(sc_control_request *r, const sc_error *err)
     answer_status(r, status, json_pack("{s:i, s:s}", "code", code, "text", err->text));
 }
 
+void sc_control_finish(sc_control_request *r)
+{
+    FCGX_Finish_r(r->fcgx);
+}
+
+void sc_control_abort(sc_control_request *r)
+{
+    shutdown(r->fcgx->ipcFd, SHUT_RDWR);
+}
+
 static apr_status_t write_out(void *context, const void *data, size_t len)
 {
     sc_control_request *r = context;

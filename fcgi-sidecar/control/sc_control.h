@@ -59,6 +59,13 @@ const json_t     *sc_control_body(const sc_control_request *request);
 void sc_control_answer(sc_control_request *request, json_t *json);
 void sc_control_fail(sc_control_request *request, const sc_error *err);
 
+/* Sends the answer now: the handler goes on with what nobody waits for. */
+void sc_control_finish(sc_control_request *request);
+
+/* Ends a stream from another thread: its writes fail from now on.  The request
+ * must not have been left by its handler. */
+void sc_control_abort(sc_control_request *request);
+
 /* Starts a stream instead; *writer belongs to the request.  Writes fail once
  * the peer has gone. */
 apr_status_t sc_control_stream(sc_control_request *request, sc_frame_writer **writer);

@@ -1,6 +1,7 @@
 #include "fcgi-sidecar/handoff/sc_handoff.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,8 @@
 #define SILENT_WAIT_MS  5000  /* for a standby that is level and does not answer */
 #define ORPHAN_ASK_MS   1000
 #define ORPHAN_MS       30000 /* an eighth of --handoff-timeout, if that is less */
+#define EASE_MS  100 /* how long few requests at a time are let through before all are held */
+#define EASE_FEW 1
 
 /* What requests wait for, one after the other. */
 enum pause_part { PART_IN_FLIGHT, PART_LOCK, PART_FRAMES, PART_PROMISE, PART_CHECKPOINT, PART_COMMIT,
@@ -63,7 +66,10 @@ static apr_status_t hold_requests(struct attempt *a, sc_error *err)
 {
     const sc_options *o = a->node->options;
     sc_relay *relay = a->node->relay;
-    apr_status_t rv = sc_relay_hold(relay, o->young_age, a->force ? 0 : o->young_wait);
+    apr_status_t rv;
+
+    (void)sc_relay_ease(relay, EASE_FEW, apr_time_from_msec(EASE_MS));
+    rv = sc_relay_hold(relay, o->young_age, a->force ? 0 : o->young_wait);
 
     if (APR_STATUS_IS_TIMEUP(rv)) {
         sc_warn("SC0431", "requests older than --young-age stayed in flight for --young-wait");
@@ -120,6 +126,9 @@ static apr_status_t fill_file(struct attempt *a, sc_error *err)
     apr_status_t rv = sc_db_checkpoint(n->db, &whole, err);
 
     n->sealing = !whole;
+    if (rv == APR_SUCCESS && !whole) {
+        sc_ship_drop_others(n, a->successor.uid);
+    }
     while (rv == APR_SUCCESS && !whole && sc_now_ms() < end) {
         pthread_mutex_lock(&n->lock);
         sc_node_wait(n, 10);
@@ -141,6 +150,15 @@ static apr_status_t fill_file(struct attempt *a, sc_error *err)
     return rv;
 }
 
+/* What the commit point records besides the state. */
+static void fill_commit(const struct attempt *a, sc_state *state)
+{
+    state->successor = a->successor;
+    state->position = a->position;
+    state->digest = a->digest;
+    state->prepared = true;
+}
+
 /* Nobody but the lock stands between a late script and the file until the fence
  * is durable: so it is, before FENCED is. */
 static apr_status_t seal(struct attempt *a, sc_error *err)
@@ -150,8 +168,75 @@ static apr_status_t seal(struct attempt *a, sc_error *err)
     if (rv == APR_SUCCESS) {
         rv = sc_db_fence_set(sc_db_fd(a->node->db), true, err);
     }
-    mark(a, PART_CHECKPOINT);
     SC_STEP("fenced");
+    return rv;
+}
+
+/* --- while the standby makes its promise --------------------------------------------- */
+
+/* What this side does meanwhile; the commit point waits for all of it. */
+struct aside {
+    struct attempt *attempt;
+    sc_error err;
+    apr_status_t rv;
+    pthread_t thread;
+    bool threaded;
+};
+
+static void *seal_thread(void *context)
+{
+    struct aside *s = context;
+
+    s->rv = seal(s->attempt, &s->err);
+    return NULL;
+}
+
+/* What the commit point will save. */
+static void *write_ahead_thread(void *context)
+{
+    struct aside *s = context;
+    const struct attempt *a = s->attempt;
+    sc_state state;
+
+    sc_node_state(a->node, &state);
+    fill_commit(a, &state);
+    sc_state_ahead(&state, SC_STATE_FENCED);
+    return NULL;
+}
+
+static void begin_aside(struct aside *s, void *(*work)(void *context))
+{
+    s->threaded = pthread_create(&s->thread, NULL, work, s) == 0;
+    if (!s->threaded) {
+        work(s);
+    }
+}
+
+static void end_aside(const struct aside *s)
+{
+    if (s->threaded) {
+        pthread_join(s->thread, NULL);
+    }
+}
+
+/* The promise is asked for, and fence and record are made ready: different
+ * disks, in the same time.  Either may fail; then both are taken back. */
+static apr_status_t promise_and_seal(struct attempt *a, sc_error *err)
+{
+    struct aside fence = { .attempt = a, .rv = APR_SUCCESS }, record = fence;
+    apr_status_t rv;
+
+    begin_aside(&record, write_ahead_thread);
+    begin_aside(&fence, seal_thread);
+    rv = ask_promise(a, err);
+    mark(a, PART_PROMISE);
+    SC_STEP("promised");
+    end_aside(&fence);
+    end_aside(&record);
+    mark(a, PART_CHECKPOINT);
+    if (rv == APR_SUCCESS && fence.rv != APR_SUCCESS) {
+        rv = sc_error_set(err, fence.rv, "%s", fence.err.text);
+    }
     return rv;
 }
 
@@ -174,15 +259,7 @@ static apr_status_t prepare(struct attempt *a, sc_error *err)
         rv = sc_ship_finish(n, a->successor.uid, FINISH_MS, &a->position, &a->digest, err);
         mark(a, PART_FRAMES);
     }
-    if (rv == APR_SUCCESS) {
-        rv = ask_promise(a, err);
-        mark(a, PART_PROMISE);
-    }
-    if (rv == APR_SUCCESS) {
-        SC_STEP("promised");
-        rv = seal(a, err);
-    }
-    return rv;
+    return rv == APR_SUCCESS ? promise_and_seal(a, err) : rv;
 }
 
 /* --- the commit point --------------------------------------------------------------------- */
@@ -196,10 +273,7 @@ static apr_status_t commit(struct attempt *a, sc_error *err)
         return sc_error_set(err, SC_EAGAIN, "--hold-timeout has passed");
     }
     pthread_mutex_lock(&n->lock);
-    n->state.successor = a->successor;
-    n->state.position = a->position;
-    n->state.digest = a->digest;
-    n->state.prepared = true;
+    fill_commit(a, &n->state);
     rv = sc_state_move(&n->state, SC_STATE_FENCED, "commit point", err);
     if (rv != APR_SUCCESS) {
         memset(&n->state.successor, 0, sizeof(n->state.successor));

@@ -79,6 +79,27 @@ static apr_status_t promise(sc_node *n, const sc_message *m, const sc_position *
     return rv;
 }
 
+/* The record of the primary that this promise may make. */
+static void fill_primary(const sc_node *n, uint64_t epoch, sc_state *state)
+{
+    state->epoch = epoch;
+    state->primary = n->self;
+    state->prepared = false;
+}
+
+static void write_ahead(sc_node *n)
+{
+    sc_authority_record record;
+    sc_state state;
+
+    sc_node_state(n, &state);
+    if (state.id == SC_STATE_STANDBY && state.prepared) {
+        fill_primary(n, state.epoch + 1, &state);
+        sc_state_ahead(&state, SC_STATE_PRIMARY);
+        (void)sc_authority_read(&n->authority, &record, NULL); /* the connection is open then */
+    }
+}
+
 void sc_promote_prepare(sc_node *n, sc_control_request *request)
 {
     const sc_message *m = sc_control_message(request);
@@ -108,6 +129,10 @@ void sc_promote_prepare(sc_node *n, sc_control_request *request)
     }
     SC_STEP("prepared");
     answer(request, rv, &err, json_pack("{s:o}", "digest", sc_digest_to_json(digest)));
+    if (rv == APR_SUCCESS) {
+        sc_control_finish(request);
+        write_ahead(n);
+    }
 }
 
 /* --- taking over --------------------------------------------------------------------- */
@@ -167,9 +192,7 @@ static apr_status_t become_primary(sc_node *n, uint64_t epoch, const char *why, 
     else {
         sc_state before = n->state;
 
-        n->state.epoch = epoch;
-        n->state.primary = n->self;
-        n->state.prepared = false;
+        fill_primary(n, epoch, &n->state);
         rv = sc_state_move(&n->state, SC_STATE_PRIMARY, why, err);
         if (rv != APR_SUCCESS) {
             n->state = before;
@@ -179,7 +202,7 @@ static apr_status_t become_primary(sc_node *n, uint64_t epoch, const char *why, 
     pthread_mutex_unlock(&n->lock);
     if (rv == APR_SUCCESS) {
         SC_STEP("activate");
-        rv = sc_node_activate(n, err);
+        rv = sc_node_serve(n, err);
         atomic_fetch_add(&n->metrics.promotions, rv == APR_SUCCESS ? 1 : 0);
     }
     return rv;
@@ -228,6 +251,15 @@ static apr_status_t check_grant(const sc_node *n, const sc_message *m, const jso
     return APR_SUCCESS;
 }
 
+static void attend(sc_node *n)
+{
+    sc_error err = { 0, "" };
+
+    if (sc_node_attend(n, &err) != APR_SUCCESS) {
+        sc_warn("SC0427", "no standby can follow yet: %s", err.text);
+    }
+}
+
 void sc_promote_grant(sc_node *n, sc_control_request *request)
 {
     const sc_message *m = sc_control_message(request);
@@ -242,6 +274,9 @@ void sc_promote_grant(sc_node *n, sc_control_request *request)
         record_pair(n, &n->state, &old, &new_record);
         n->image_frozen = true;
         n->taking_over++;
+        if (n->stream != NULL) {
+            sc_peer_abort(n->stream); /* it ends while the authority is asked */
+        }
     }
     pthread_mutex_unlock(&n->lock);
     if (rv == APR_SUCCESS) {
@@ -256,18 +291,23 @@ void sc_promote_grant(sc_node *n, sc_control_request *request)
         sc_state state;
 
         sc_node_state(n, &state);
-        rv = state.id == SC_STATE_PRIMARY ? sc_node_activate(n, &err) : APR_SUCCESS;
+        rv = state.id == SC_STATE_PRIMARY ? sc_node_serve(n, &err) : APR_SUCCESS;
     }
     if (rv != APR_SUCCESS) {
         sc_warn("SC0421", "GRANT not taken: %s", err.text);
     }
     SC_STEP("granted");
     answer(request, rv, &err, NULL);
+    if (rv == APR_SUCCESS) {
+        sc_control_finish(request); /* requests are waiting for that, not for our own connections */
+        attend(n);
+    }
 }
 
 apr_status_t sc_promote_resume(sc_node *n, sc_error *err)
 {
     sc_state state;
+    apr_status_t rv;
 
     sc_node_state(n, &state);
     if (state.id != SC_STATE_STANDBY || !state.prepared) {
@@ -275,7 +315,11 @@ apr_status_t sc_promote_resume(sc_node *n, sc_error *err)
                             "epoch %llu, but it is %s without a promise",
                             (unsigned long long)state.epoch + 1, sc_state_name(state.id));
     }
-    return become_primary(n, state.epoch + 1, "GRANT received before a restart", err);
+    rv = become_primary(n, state.epoch + 1, "GRANT received before a restart", err);
+    if (rv == APR_SUCCESS) {
+        attend(n);
+    }
+    return rv;
 }
 
 /* --- the operator's decision ---------------------------------------------------------- */
@@ -389,4 +433,7 @@ void sc_promote_hook(sc_node *n, sc_control_request *request)
         take_over_ends(n);
     }
     answer(request, rv, &err, NULL);
+    if (rv == APR_SUCCESS) {
+        attend(n);
+    }
 }

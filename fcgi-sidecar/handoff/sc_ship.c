@@ -23,6 +23,7 @@
 struct sc_follower {
     struct sc_follower *next;
     sc_member member;
+    sc_control_request *request;
     bool standby;
     sc_wal_index sent;    /* the index up to which all was sent */
     sc_position position;
@@ -70,11 +71,19 @@ void sc_ship_count(const sc_node *n, unsigned *followers, unsigned *standbys, ui
 static apr_status_t add_follower(struct stream *s, sc_error *err)
 {
     sc_node *n = s->node;
+    struct sc_follower *f;
     unsigned followers, standbys;
     uint64_t lag;
     apr_status_t rv = APR_SUCCESS;
 
     pthread_mutex_lock(&n->lock);
+    s->follower.request = s->request;
+    for (f = n->followers; f != NULL; f = f->next) {
+        if (strcmp(f->member.uid, s->follower.member.uid) == 0) {
+            sc_control_abort(f->request); /* it has come back: what went to it before is stuck */
+            f->standby = false;
+        }
+    }
     sc_ship_count(n, &followers, &standbys, &lag);
     if (n->state.id != SC_STATE_PRIMARY || n->db == NULL) {
         rv = sc_error_set(err, n->state.id == SC_STATE_DRAINING ? SC_EAGAIN : SC_EREFUSED,
@@ -142,6 +151,19 @@ void sc_ship_refused(sc_node *n, const char *uid)
     f = find_follower(n, uid);
     if (f != NULL) {
         f->standby = false;
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
+void sc_ship_drop_others(sc_node *n, const char *uid)
+{
+    struct sc_follower *f;
+
+    pthread_mutex_lock(&n->lock);
+    for (f = n->followers; f != NULL; f = f->next) {
+        if (strcmp(f->member.uid, uid) != 0) {
+            sc_control_abort(f->request);
+        }
     }
     pthread_mutex_unlock(&n->lock);
 }

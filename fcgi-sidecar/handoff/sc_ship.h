@@ -38,6 +38,10 @@ void sc_ship_ready(sc_node *n, sc_control_request *request);
  * says again that it is a standby.  Lock not held. */
 void sc_ship_refused(sc_node *n, const char *uid);
 
+/* Ends the streams of all but that uid: a cut-over goes on without them, and
+ * they follow the winner.  Lock not held. */
+void sc_ship_drop_others(sc_node *n, const char *uid);
+
 /* The follower that is a standby and lacks least; false when there is none.
  * Lock not held. */
 bool sc_ship_candidate(sc_node *n, sc_member *candidate, uint64_t *lag_bytes);

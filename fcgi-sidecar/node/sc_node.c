@@ -99,7 +99,7 @@ static apr_status_t unfence_file(const char *path, sc_error *err)
     return rv;
 }
 
-apr_status_t sc_node_activate(sc_node *n, sc_error *err)
+apr_status_t sc_node_serve(sc_node *n, sc_error *err)
 {
     apr_status_t rv = APR_SUCCESS;
     uint64_t epoch;
@@ -113,19 +113,34 @@ apr_status_t sc_node_activate(sc_node *n, sc_error *err)
         rv = sc_db_open(&n->db, n->options->database, err); /* begins the log anew, before PHP */
     }
     if (rv == APR_SUCCESS) {
-        /* PHP first: requests may be waiting in a cut-over.  Our own connection
-         * is for the next standby. */
         rv = sc_relay_release_local(n->relay, epoch);
         if (rv != APR_SUCCESS) {
             sc_error_errno(err, rv, "the relay can not serve");
         }
     }
-    if (rv == APR_SUCCESS && n->db == NULL) {
-        rv = sc_db_open(&n->db, n->options->database, err);
-    }
     pthread_cond_broadcast(&n->changed);
     pthread_mutex_unlock(&n->lock);
     return rv;
+}
+
+apr_status_t sc_node_attend(sc_node *n, sc_error *err)
+{
+    apr_status_t rv = APR_SUCCESS;
+
+    pthread_mutex_lock(&n->lock);
+    if (n->db == NULL && n->state.id == SC_STATE_PRIMARY && n->taking_over == 0) {
+        rv = sc_db_open(&n->db, n->options->database, err);
+        pthread_cond_broadcast(&n->changed);
+    }
+    pthread_mutex_unlock(&n->lock);
+    return rv;
+}
+
+apr_status_t sc_node_activate(sc_node *n, sc_error *err)
+{
+    apr_status_t rv = sc_node_serve(n, err);
+
+    return rv == APR_SUCCESS ? sc_node_attend(n, err) : rv;
 }
 
 apr_status_t sc_node_forward(sc_node *n, const sc_member *to, uint64_t epoch, sc_error *err)

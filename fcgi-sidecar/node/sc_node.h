@@ -102,6 +102,13 @@ apr_status_t sc_node_move(sc_node *n, sc_state_id to, const char *why, sc_error 
  * does nothing when that was done.  Lock not held. */
 apr_status_t sc_node_activate(sc_node *n, sc_error *err);
 
+/* The first half of it: requests are served.  What serves the next standby,
+ * this process's own connections, is opened by sc_node_attend(), which nobody
+ * has to wait for; it does nothing when there is nothing to do, and is to be
+ * called again until it succeeds (now and then by serve).  Lock not held. */
+apr_status_t sc_node_serve(sc_node *n, sc_error *err);
+apr_status_t sc_node_attend(sc_node *n, sc_error *err);
+
 /* Lets the relay forward to a member at that epoch; lock not held. */
 apr_status_t sc_node_forward(sc_node *n, const sc_member *to, uint64_t epoch, sc_error *err);
 

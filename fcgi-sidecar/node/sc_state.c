@@ -182,21 +182,35 @@ apr_status_t sc_state_load(sc_state *s, const char *state_dir, const char *uid, 
     return rv;
 }
 
-apr_status_t sc_state_save(const sc_state *s, sc_error *err)
+static char *text_of(const sc_state *s)
 {
     json_t *json = to_json(s);
-    char *text = NULL;
-    apr_status_t rv = ENOMEM;
+    char *text = json != NULL && seal(json) ? sc_json_text(json) : NULL;
 
-    if (json == NULL || !seal(json) || (text = sc_json_text(json)) == NULL) {
-        sc_error_errno(err, rv, "can not write %s", s->path);
-        goto leave;
-    }
-    rv = sc_file_replace(s->path, text, strlen(text), 0600, err);
-leave:
-    free(text);
     json_decref(json);
+    return text;
+}
+
+apr_status_t sc_state_save(const sc_state *s, sc_error *err)
+{
+    char *text = text_of(s);
+    apr_status_t rv = text == NULL ? sc_error_errno(err, ENOMEM, "can not write %s", s->path)
+                                   : sc_file_replace(s->path, text, strlen(text), 0600, err);
+
+    free(text);
     return rv;
+}
+
+void sc_state_ahead(sc_state *s, sc_state_id to)
+{
+    char *text;
+
+    s->id = to;
+    text = text_of(s);
+    if (text != NULL) {
+        sc_file_replace_ahead(s->path, text, strlen(text), 0600);
+    }
+    free(text);
 }
 
 apr_status_t sc_state_move(sc_state *s, sc_state_id to, const char *why, sc_error *err)

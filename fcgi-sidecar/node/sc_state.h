@@ -43,6 +43,11 @@ apr_status_t sc_state_load(sc_state *s, const char *state_dir, const char *uid, 
 /* Makes the present content durable. */
 apr_status_t sc_state_save(const sc_state *s, sc_error *err);
 
+/* Writes ahead of time what a later sc_state_move() to `to` is expected to save,
+ * so that it has less to wait for; s is a copy with the other members as they
+ * will be.  Best effort. */
+void sc_state_ahead(sc_state *s, sc_state_id to);
+
 /* Checks the move against the table, saves, and logs old -> new (SC0201).  On
  * failure the state is what it was, in memory and (or in doubt) on disk: a
  * caller whose save failed at the commit point must treat it as not committed

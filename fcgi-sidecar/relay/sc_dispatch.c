@@ -209,6 +209,24 @@ static void open_more(sc_relay *relay, sc_target *t)
     }
 }
 
+/* Has the bound of sc_relay_ease() been reached? */
+static bool enough(const sc_relay *relay, const sc_target *t)
+{
+    const sc_link *l;
+    unsigned n = 0;
+
+    if (relay->few == 0) {
+        return false;
+    }
+    for (l = t->busy.prev; l != &t->busy && n < relay->few; l = l->prev) {
+        if (SC_OWNER(l, const sc_upstream, link)->since < relay->few_from) {
+            break;
+        }
+        n++;
+    }
+    return n >= relay->few;
+}
+
 void sc_dispatch_run(sc_relay *relay)
 {
     sc_target *t = target_of(relay);
@@ -231,6 +249,9 @@ void sc_dispatch_run(sc_relay *relay)
         return;
     }
     while (!sc_list_empty(&relay->queue)) {
+        if (enough(relay, t)) {
+            return; /* the end of a request wakes us */
+        }
         c = SC_OWNER(relay->queue.next, sc_client, queue_link);
         if (!admit(c)) {
             continue;

@@ -18,12 +18,13 @@
 #define RESERVED_FDS     64  /* of the limit, for the rest of the program */
 
 /* What another thread asks for; lives on its stack. */
-typedef enum { CALL_HOLD, CALL_DRAINED, CALL_QUIET, CALL_LOCAL, CALL_FORWARD, CALL_LAME_DUCK, CALL_STOP } call_kind;
+typedef enum { CALL_HOLD, CALL_EASE, CALL_DRAINED, CALL_QUIET, CALL_LOCAL, CALL_FORWARD, CALL_LAME_DUCK, CALL_STOP } call_kind;
 
 typedef struct {
     sc_link             link;
     call_kind           kind;
     apr_interval_time_t young;
+    unsigned            few;
     apr_time_t          until; /* monotonic */
     uint64_t            epoch;
     const sc_address   *address;
@@ -282,8 +283,28 @@ static void change_mode(sc_relay *relay, sc_relay_mode mode, uint64_t epoch)
     }
     relay->mode = mode;
     relay->epoch = epoch;
+    relay->few = 0;
     sc_dispatch_mode_changed(relay);
     sc_relay_tell(relay, SC_RELAY_EVENT_MODE);
+}
+
+/* The bound begins with the first look, and the moment comes when the requests
+ * that were in flight then have ended. */
+static bool eased(sc_relay *relay, const sc_call *call)
+{
+    if (relay->mode != SC_RELAY_LOCAL) {
+        return true;
+    }
+    if (relay->few == 0) {
+        relay->few = call->few;
+        relay->few_from = relay->loop.now;
+    }
+    if (relay->local.busy_count > call->few && relay->loop.now >= call->until) {
+        relay->few = 0;
+        sc_dispatch_wake(relay);
+        return false;
+    }
+    return relay->local.busy_count <= call->few;
 }
 
 /* True when the call is answered, false when its moment has not come. */
@@ -297,6 +318,13 @@ static bool try_call(sc_relay *relay, sc_call *call)
         if (now) {
             change_mode(relay, SC_RELAY_HELD, relay->epoch);
         }
+        else if (relay->few != 0) {
+            relay->few = 0; /* this may take long */
+            sc_dispatch_wake(relay);
+        }
+        break;
+    case CALL_EASE:
+        now = eased(relay, call);
         break;
     case CALL_DRAINED:
         now = drained(relay);
@@ -459,6 +487,13 @@ void sc_relay_stop(sc_relay *relay)
 apr_status_t sc_relay_hold(sc_relay *relay, apr_interval_time_t young, apr_interval_time_t limit)
 {
     sc_call call = { .kind = CALL_HOLD, .young = young, .until = sc_loop_clock() + limit };
+
+    return call_relay(relay, &call);
+}
+
+apr_status_t sc_relay_ease(sc_relay *relay, unsigned few, apr_interval_time_t limit)
+{
+    sc_call call = { .kind = CALL_EASE, .few = few, .until = sc_loop_clock() + limit };
 
     return call_relay(relay, &call);
 }

@@ -161,6 +161,8 @@ struct sc_relay {
     bool        dispatch_due;
     apr_time_t  dispatch_at;    /* due then; 0: not by time */
     apr_time_t  look_again_at;  /* when offered connections are looked at next */
+    unsigned few;        /* most in flight of those that began at few_from or later; 0: no bound */
+    apr_time_t few_from;
 
     sc_relay_mode mode;
     uint64_t    epoch;

@@ -309,7 +309,7 @@ def test_killed_before_the_commit_point_the_fence_is_lifted(pair):
     insert(a.sidecar.database, "again", 5)
 
 
-@pytest.mark.parametrize("fault", ["hold>fsync-fence:1:EIO", "fenced>fsync:1:EIO", "fenced>fsync-folder:1:EIO"])
+@pytest.mark.parametrize("fault", ["hold>fsync-fence:1:EIO", "fenced>rename:1:EIO", "fenced>fsync-folder:1:EIO"])
 def test_without_a_fence_or_its_record_nothing_is_given_away(pair, fault):
     a, b, _ = pair("old", fault)
     a.sidecar.options["handoff-timeout"] = "20s"

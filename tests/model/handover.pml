@@ -75,7 +75,7 @@ byte step[PODS];       /* where pre-stop is: */
 #define IDLE      0
 #define HOLDING   1    /* DRAINING is on the disk, new requests are held */
 #define PREPARING 2    /* write lock taken, PREPARE sent */
-#define SEALING   3    /* promise heard, byte 18 set */
+#define SEALING   3    /* promise heard and byte 18 set, in whatever order */
 #define BACK      4    /* rolling back: the state first, */
 #define BACK_SAVED 5   /*   then the fence, */
 #define BACK_OPEN 6    /*   then the lock and the relay */
@@ -551,11 +551,15 @@ end:
         prepare_live[i] = true; acked[i] = false; digest[i] = 0;
         step[i] = PREPARING;
         printf("pod %d: write lock; PREPARE to pod %d, writes %d\n", i, heir[i], content[i]) }
+    /* while the promise is asked for; whatever comes of that */
+    :: d_step { up[i] && step[i] == PREPARING && fence_first(i) && !fence[i] ->
+        FENCE_SET(i);
+        printf("pod %d: byte 18 set\n", i) }
     :: d_step { up[i] && step[i] == PREPARING && acked[i] && digest_equal(i) ->
         if :: fence_first(i) -> FENCE_SET(i) :: else fi;
         prepare_live[i] = false;
         step[i] = SEALING;
-        printf("pod %d: the promise has come; byte 18 set\n", i) }
+        printf("pod %d: the promise has come, and byte 18 is set\n", i) }
     :: d_step { up[i] && step[i] == SEALING ->
         MOVE(i, DRAINING, FENCED);
         succ[i] = heir[i]; lock[i] = false; step[i] = IDLE;
