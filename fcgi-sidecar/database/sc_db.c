@@ -14,6 +14,7 @@
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/database/sc_sqlite.h"
 
+#define OPEN_TRIES  10    /* 20 ms apart */
 #define INDEX_BYTES 32768 /* first page of the wal-index */
 
 struct sc_db {
@@ -110,7 +111,25 @@ static apr_status_t begin_void_log_anew(sc_db *db, sc_error *err)
         : sc_sqlite_error(err, db->checkpointer, rc, "can not begin the log anew of", db->path);
 }
 
-apr_status_t sc_db_open(sc_db **out, const char *path, sc_error *err)
+/* SQLite opens a log that another user made, and has not given away yet, for
+ * reading alone, and stays with that: such a connection could never take the
+ * write lock. */
+static apr_status_t check_writable(sc_db *db, sc_error *err)
+{
+    int rc;
+
+    sqlite3_busy_timeout(db->writer, 0);
+    rc = sqlite3_exec(db->writer, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    if (rc == SQLITE_OK) {
+        sqlite3_exec(db->writer, "ROLLBACK", NULL, NULL, NULL);
+    }
+    sqlite3_busy_timeout(db->writer, SC_SQLITE_BUSY_MS);
+    return (rc & 0xff) != SQLITE_READONLY ? APR_SUCCESS
+        : sc_error_set(err, EACCES, "the log of %s can not be written: does it belong to another "
+                       "user?", db->path);
+}
+
+static apr_status_t open_once(sc_db **out, const char *path, sc_error *err)
 {
     sc_db *db = calloc(1, sizeof(*db));
     apr_status_t rv;
@@ -124,6 +143,9 @@ apr_status_t sc_db_open(sc_db **out, const char *path, sc_error *err)
     rv = open_beside(path, "", O_RDWR, &db->fd, err);
     if (rv == APR_SUCCESS) {
         rv = open_connections(db, err);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = check_writable(db, err);
     }
     if (rv == APR_SUCCESS) {
         rv = begin_void_log_anew(db, err);
@@ -140,6 +162,18 @@ apr_status_t sc_db_open(sc_db **out, const char *path, sc_error *err)
     }
     *out = db;
     return APR_SUCCESS;
+}
+
+apr_status_t sc_db_open(sc_db **db, const char *path, sc_error *err)
+{
+    apr_status_t rv = open_once(db, path, err);
+    int tries;
+
+    for (tries = 1; rv == EACCES && tries < OPEN_TRIES; tries++) {
+        sqlite3_sleep(20);
+        rv = open_once(db, path, err);
+    }
+    return rv;
 }
 
 void sc_db_close(sc_db *db)
