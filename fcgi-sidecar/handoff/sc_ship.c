@@ -1,5 +1,6 @@
 #include "fcgi-sidecar/handoff/sc_ship.h"
 
+#include <apr_time.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #define POLL_IDLE_MS  20
 #define BUSY_FOR_MS   1000 /* how long after a commit the log counts as busy */
 #define HEARTBEAT_MS  500
+#define GIVE_WAY_US   50000 /* longest pause between two pieces of a base */
 #define TIDY_FRAMES   4000 /* length of the log at which its restart is helped */
 
 struct sc_follower {
@@ -43,6 +45,7 @@ struct stream {
     sc_wal_batch batch;
     sc_have have;         /* what the follower has of the base */
     uint8_t *buffer;
+    uint64_t completed;   /* requests of the relay, at the last piece of the base */
     int64_t beat_ms, busy_ms;
 };
 
@@ -68,22 +71,33 @@ void sc_ship_count(const sc_node *n, unsigned *followers, unsigned *standbys, ui
     }
 }
 
+/* A follower that came back: of its streams, newest first, all but one are
+ * stuck, and their read transactions keep the log.  Lock held. */
+static void drop_former(const sc_node *n, const char *uid)
+{
+    struct sc_follower *f;
+    bool former = false;
+
+    for (f = n->followers; f != NULL; f = f->next) {
+        if (strcmp(f->member.uid, uid) == 0) {
+            if (former) {
+                sc_control_abort(f->request);
+            }
+            former = true;
+        }
+    }
+}
+
 static apr_status_t add_follower(struct stream *s, sc_error *err)
 {
     sc_node *n = s->node;
-    struct sc_follower *f;
     unsigned followers, standbys;
     uint64_t lag;
     apr_status_t rv = APR_SUCCESS;
 
     pthread_mutex_lock(&n->lock);
     s->follower.request = s->request;
-    for (f = n->followers; f != NULL; f = f->next) {
-        if (strcmp(f->member.uid, s->follower.member.uid) == 0) {
-            sc_control_abort(f->request); /* it has come back: what went to it before is stuck */
-            f->standby = false;
-        }
-    }
+    drop_former(n, s->follower.member.uid);
     sc_ship_count(n, &followers, &standbys, &lag);
     if (n->state.id != SC_STATE_PRIMARY || n->db == NULL) {
         rv = sc_error_set(err, n->state.id == SC_STATE_DRAINING ? SC_EAGAIN : SC_EREFUSED,
@@ -180,6 +194,7 @@ void sc_ship_ready(sc_node *n, sc_control_request *request)
     known = f != NULL && primary_still(n) && m->epoch == n->state.epoch;
     if (known) {
         f->standby = true;
+        drop_former(n, m->uid);
         pthread_cond_broadcast(&n->changed);
     }
     pthread_mutex_unlock(&n->lock);
@@ -323,6 +338,19 @@ static apr_status_t read_piece(struct stream *s, uint32_t first, uint32_t count)
     return rv;
 }
 
+/* While requests are served the copy takes half of the time only: processor and
+ * disk are theirs as well. */
+static void give_way(struct stream *s, int64_t took_us)
+{
+    sc_relay_stats stats;
+
+    sc_relay_stats_get(s->node->relay, &stats);
+    if (stats.completed != s->completed) {
+        apr_sleep(took_us < GIVE_WAY_US ? took_us : GIVE_WAY_US);
+    }
+    s->completed = stats.completed;
+}
+
 static apr_status_t send_base(void *context)
 {
     struct stream *s = context;
@@ -338,10 +366,12 @@ static apr_status_t send_base(void *context)
     rv = send_hello(s, (uint64_t)total * page_size, st.st_mode);
     for (at = 1; at <= total && rv == APR_SUCCESS; at += step) {
         uint32_t count = total - at + 1 < step ? total - at + 1 : step;
+        int64_t began = sc_now_us();
 
         rv = s->node->stopping || s->node->sealing ? ECANCELED : read_piece(s, at, count);
         if (rv == APR_SUCCESS) {
             rv = send_piece(s, at, (size_t)count * page_size);
+            give_way(s, sc_now_us() - began);
         }
     }
     sc_have_free(&s->have);

@@ -419,6 +419,10 @@ static apr_status_t leave_forwarding(sc_node *n, sc_error *err)
     n->image_known = true;
     pthread_mutex_unlock(&n->lock);
     sc_db_close(db);
+    if (n->late_fd >= 0) {
+        close(n->late_fd);
+        n->late_fd = -1;
+    }
     return sc_node_move(n, SC_STATE_SYNCING, "post-start", err);
 }
 

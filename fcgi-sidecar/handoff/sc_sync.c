@@ -21,6 +21,7 @@
 #include "fcgi-sidecar/handoff/sc_ship.h"
 
 #define WRITEBACK_STEP (8u * 1024u * 1024u) /* bytes between two hints to write back */
+#define WRITEBACK_BEHIND 4                  /* steps that may be on their way to the disk */
 #define STREAM_PATIENCE 3                   /* times --peer-timeout: the primary's disk may be busy */
 #define SYNC_EVERY_MS  200                  /* longest time that frames stay unsynced */
 
@@ -57,6 +58,21 @@ void sc_sync_clean(const sc_node *n)
 
 /* --- what is here already ------------------------------------------------------------- */
 
+/* The database may have become this process's own while it was looked at. */
+static void close_left(struct image *im)
+{
+    sc_node *n = im->node;
+
+    pthread_mutex_lock(&n->lock);
+    if (im->left.old_fd >= 0 && n->late_fd < 0
+        && (n->db != NULL || n->taking_over > 0 || sc_state_writable(n->state.id))) {
+        n->late_fd = im->left.old_fd;
+        im->left.old_fd = -1;
+    }
+    sc_resume_close(&im->left);
+    pthread_mutex_unlock(&n->lock);
+}
+
 /* Described once until it changes, for it takes a reading of all of it; a
  * failure means a whole copy, not none. */
 static apr_status_t look_around(void *context)
@@ -77,7 +93,7 @@ static apr_status_t look_around(void *context)
     if (rv != APR_SUCCESS) {
         sc_warn("SC0415", "the whole base is copied: what is here can not be read: %s",
                 strerror(rv));
-        sc_resume_close(&im->left);
+        close_left(im);
     }
     return rv;
 }
@@ -103,6 +119,12 @@ static apr_status_t open_incoming(struct image *im, bool resume, sc_error *err)
     if (im->left.partial > im->bytes && ftruncate(im->fd, (off_t)im->bytes) != 0) {
         return sc_error_errno(err, errno, "can not cut %s", im->incoming);
     }
+    /* Room for all of it, or an error now; and blocks that are there already need no journal when
+     * they are written, for which PHP's syncs would wait. */
+    if (fallocate(im->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)im->bytes) != 0 && errno == ENOSPC) {
+        return sc_error_errno(err, ENOSPC, "no room for the base, %llu bytes, in %s",
+                              (unsigned long long)im->bytes, im->incoming);
+    }
     if (resume) {
         sc_info("SC0413", "going on with what is here: %llu bytes of an unfinished copy, %llu of an "
                 "earlier image; the base has %llu", (unsigned long long)im->left.partial,
@@ -112,7 +134,7 @@ static apr_status_t open_incoming(struct image *im, bool resume, sc_error *err)
         sc_warn("SC0416", "the whole base is copied: the primary does not send differences");
     }
     if (!resume) {
-        sc_resume_close(&im->left);
+        close_left(im);
     }
     return APR_SUCCESS;
 }
@@ -204,6 +226,22 @@ static apr_status_t write_page(struct image *im, uint32_t number, const uint8_t 
     return rv == APR_SUCCESS && number == 1 ? write_fence(im) : rv;
 }
 
+/* The disk works while the rest comes, and never gets far behind: a long tail
+ * of unwritten pages would hold up every sync of PHP's on the same disk.  Hints,
+ * so their results are nothing to act on. */
+static void write_back(const struct image *im, uint64_t end)
+{
+    uint64_t behind = WRITEBACK_BEHIND * (uint64_t)WRITEBACK_STEP;
+
+    (void)sync_file_range(im->fd, (off_t)(end - WRITEBACK_STEP), WRITEBACK_STEP,
+                          SYNC_FILE_RANGE_WRITE);
+    if (end > behind) {
+        (void)sync_file_range(im->fd, (off_t)(end - behind - WRITEBACK_STEP), WRITEBACK_STEP,
+                              SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE
+                              | SYNC_FILE_RANGE_WAIT_AFTER);
+    }
+}
+
 /* So much more of the base is in place. */
 static void note_base(struct image *im, size_t len)
 {
@@ -211,8 +249,7 @@ static void note_base(struct image *im, size_t len)
 
     im->got += len;
     if (before / WRITEBACK_STEP != im->got / WRITEBACK_STEP) {
-        /* The disk works while the rest comes; a hint, so its result is nothing to act on. */
-        (void)sync_file_range(im->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+        write_back(im, im->got / WRITEBACK_STEP * WRITEBACK_STEP);
         sc_work_done(im->node, &im->node->start, im->got);
     }
 }
@@ -383,6 +420,13 @@ static apr_status_t take_log(struct image *im, const uint8_t *payload, size_t le
 
 /* --- from base to standby ------------------------------------------------------------- */
 
+static apr_status_t install(void *context)
+{
+    struct image *im = context;
+
+    return sc_install_image(im->node, im->incoming, im->fd, im->mode, im->err);
+}
+
 /* The image is level with the primary for the first time. */
 static apr_status_t become_standby(struct image *im, sc_error *err)
 {
@@ -397,7 +441,7 @@ static apr_status_t become_standby(struct image *im, sc_error *err)
         return sc_error_set(err, SC_ECORRUPT, "the base is %llu bytes short",
                             (unsigned long long)(im->bytes - im->got));
     }
-    rv = sc_install_image(n, im->incoming, im->fd, im->mode, err);
+    rv = sc_nice_run(install, im);
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -581,7 +625,7 @@ static void close_stream(struct image *im, sc_peer *peer)
     if (im->fd >= 0) {
         close(im->fd);
     }
-    sc_resume_close(&im->left);
+    close_left(im);
     sc_pages_free(&im->pages);
 }
 

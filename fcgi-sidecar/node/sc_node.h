@@ -78,6 +78,8 @@ typedef struct sc_node {
     int64_t caught_up_ms;     /* monotonic; last time nothing was missing */
     uint64_t lag_bytes;       /* told by the primary */
     json_t *have;             /* description of what lies here (sc_have.h), until it changes */
+    int late_fd;              /* -1, or a descriptor of the database that was still open when it was
+                               * opened for good: closing it would drop SQLite's locks */
     bool copy_whole;          /* what lay here failed its check: the next base is a whole one */
     sc_peer *stream;          /* to the primary, to be aborted */
 } sc_node;

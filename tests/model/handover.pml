@@ -386,6 +386,16 @@ inline stream_end(i)
         heir[i] = c; mode[i] = HELD; step[i] = HOLDING; \
         printf("pod %d: holds requests, candidate is pod %d\n", i, c) }
 
+/* Everything has ended: write lock, and the promise is asked for. */
+#define PREPARE_SENT(i, also) \
+    :: d_step { up[i] && step[i] == HOLDING && ALL_WRITES(idle) -> \
+        LOCK_TAKE(i); \
+        prepare_to[i] = heir[i]; prepare_ep[i] = ep[i]; prepare_content[i] = content[i]; \
+        prepare_live[i] = true; acked[i] = false; digest[i] = 0; \
+        step[i] = PREPARING; \
+        also; \
+        printf("pod %d: write lock; PREPARE to pod %d, writes %d\n", i, heir[i], content[i]) }
+
 /* PREPARE of pod a arrives here. */
 #define prepared_by(a) (up[i] && prepare_to[a] == i && st[i] == STANDBY && taking[i] == 0 && \
     prepare_ep[a] == ep[i] && pr[i] == a && image_at(i, a))
@@ -545,16 +555,11 @@ end:
     /* ---- the cut-over, as the primary ---- */
     EACH(DRAIN_TOWARDS)
 #define idle(w) !(rq[w] == RUN && rq_pod[w] == i && rq_heard[w])
-    :: d_step { up[i] && step[i] == HOLDING && ALL_WRITES(idle) ->
-        LOCK_TAKE(i);
-        prepare_to[i] = heir[i]; prepare_ep[i] = ep[i]; prepare_content[i] = content[i];
-        prepare_live[i] = true; acked[i] = false; digest[i] = 0;
-        step[i] = PREPARING;
-        printf("pod %d: write lock; PREPARE to pod %d, writes %d\n", i, heir[i], content[i]) }
-    /* while the promise is asked for; whatever comes of that */
-    :: d_step { up[i] && step[i] == PREPARING && fence_first(i) && !fence[i] ->
-        FENCE_SET(i);
-        printf("pod %d: byte 18 set\n", i) }
+    PREPARE_SENT(i, skip)
+#if !defined(M_NO_FENCE) && !defined(M_FENCE_AFTER_COMMIT)
+    /* byte 18 is set in the same time: before the promise comes, or with it (below) */
+    PREPARE_SENT(i, fence[i] = true)
+#endif
     :: d_step { up[i] && step[i] == PREPARING && acked[i] && digest_equal(i) ->
         if :: fence_first(i) -> FENCE_SET(i) :: else fi;
         prepare_live[i] = false;
