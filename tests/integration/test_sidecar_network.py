@@ -8,6 +8,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 
@@ -42,16 +43,13 @@ def relays(*instances):
 
 
 def writable(instance) -> bool:
-    """Would SQLite let somebody beside the relay write now?"""
-    con = sqlite3.connect(instance.sidecar.database, timeout=0)
+    """Is the file without the fence? Read as bytes: a SQLite that looks would leave files and locks of its own."""
     try:
-        con.execute("BEGIN IMMEDIATE")
-        con.execute("ROLLBACK")
-        return True
-    except sqlite3.OperationalError:
+        with open(instance.sidecar.database, "rb") as f:
+            head = f.read(19)
+    except FileNotFoundError:
         return False
-    finally:
-        con.close()
+    return len(head) == 19 and head[18] == 2
 
 
 class OneWriter:
@@ -72,7 +70,7 @@ class OneWriter:
 
     def _run(self):
         while not self._stop.wait(0.005):
-            first = [i for i in self.instances if i.sidecar.database.exists() and writable(i)]
+            first = [i for i in self.instances if writable(i)]
             # One after the other: only who is still open after all others were looked at counts.
             if len(first) > 1 and writable(first[0]):
                 self.both.append([i.name for i in first])
@@ -349,48 +347,62 @@ def test_no_room_for_the_log(net, small_disk):
 
 # -- others that write ---------------------------------------------------------------------------------------------------
 
-class Cron(threading.Thread):
-    """Writes past the relays into whichever file lets it, now and then with a checkpoint; keeps what was committed."""
-
-    def __init__(self, *instances):
-        super().__init__(daemon=True)
-        self.instances, self.committed, self.stop = instances, [], threading.Event()
-
-    def run(self):
-        n = 0
-        while not self.stop.wait(0.005):
-            for i in self.instances:
-                n += 1
-                con = sqlite3.connect(i.sidecar.database, timeout=0.05)
-                try:
-                    con.execute("INSERT INTO writes VALUES (?, 'cron')", (f"cron-{n}",))
-                    con.commit()
-                    self.committed.append(f"cron-{n}")
-                    if n % 7 == 0:
-                        con.execute(f"PRAGMA wal_checkpoint({('PASSIVE', 'FULL', 'RESTART', 'TRUNCATE')[n // 7 % 4]})").fetchall()
-                except sqlite3.Error:
-                    pass            # locked, or a fence: it was told so
-                finally:
-                    con.close()
+CRON = """
+import sqlite3, sys, time
+n = 0
+while True:
+    for database in sys.argv[1:]:
+        n += 1
+        try:
+            con = sqlite3.connect(database, timeout=0.05)
+            con.execute("INSERT INTO writes VALUES (?, 'cron')", (f"cron-{n}",))
+            con.commit()
+            print(f"cron-{n}", flush=True)
+            if n % 7 == 0:
+                con.execute("PRAGMA wal_checkpoint(%s)" % ("PASSIVE", "FULL", "RESTART", "TRUNCATE")[n // 7 % 4]).fetchall()
+        except sqlite3.Error:
+            pass            # locked, or a fence: it was told so
+        finally:
+            con.close()
+    time.sleep(0.005)
+"""
 
 
-def test_cron_jobs_and_checkpoints_in_hand_overs(net):
+class Cron:
+    """Writes past the relays, as PHP's user, into whichever file lets it, now and then with a checkpoint."""
+
+    def __init__(self, tmp, *instances):
+        self.log = tmp / "cron.log"
+        with open(self.log, "wb") as out:
+            self.popen = subprocess.Popen([sys.executable, "-c", CRON, *(str(i.sidecar.database) for i in instances)],
+                                          stdout=out, stderr=subprocess.STDOUT, cwd="/", **paths.popen_user())
+
+    def stop(self) -> list[str]:
+        """Ends it; what it was told is committed."""
+        self.popen.kill()
+        self.popen.wait(20)
+        lines = self.log.read_text().split("\n")[:-1]
+        assert all(line.startswith("cron-") for line in lines), lines[-3:]
+        return lines
+
+
+def test_cron_jobs_and_checkpoints_in_hand_overs(net, tmp):
     """What a direct writer was told is committed is in the successor's database, once."""
     a, b, _, _ = net(options={})
     a.start()
     b.start()
-    cron = Cron(a, b)
     with handover.Writers(a.php.docroot, relays(a, b), n=3, query="&late=1", pause=0.01) as w:
-        cron.start()
-        for old, new in ((a, b), (b, a), (a, b)):
-            w.wait(10, 60)
-            old.sidecar.pre_stop(timeout=120)
-            w.wait(10, 60)
-            old.sidecar.post_start(timeout=120)
-        cron.stop.set()
-        cron.join(20)
+        cron = Cron(tmp, a, b)
+        try:
+            for old, new in ((a, b), (b, a), (a, b)):
+                w.wait(10, 60)
+                old.sidecar.pre_stop(timeout=120)
+                w.wait(10, 60)
+                old.sidecar.post_start(timeout=120)
+        finally:
+            committed = cron.stop()
     wait.until(lambda: {f"{i}-late" for i in w.acknowledged} <= set(b.rows()), 10, "the late rows")
     rows = b.rows()
     assert holds(w, a, b) is b
-    assert set(cron.committed) <= set(rows) and len(rows) == len(set(rows))
-    assert len(cron.committed) > 20
+    assert set(committed) <= set(rows) and len(rows) == len(set(rows))
+    assert len(committed) > 20

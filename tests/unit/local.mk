@@ -13,6 +13,7 @@ UNIT_TESTS = \
 	tests/unit/test_sc_state \
 	tests/unit/test_sc_frame \
 	tests/unit/test_sc_wal \
+	tests/unit/test_sc_have \
 	tests/unit/test_balance \
 	tests/unit/test_shm_threads \
 	tests/unit/test_pool \
@@ -68,6 +69,9 @@ tests_unit_test_sc_frame_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CM
 tests_unit_test_sc_wal_SOURCES = %D%/test_sc_wal.c %D%/testlib.h
 tests_unit_test_sc_wal_CPPFLAGS = $(SIDECAR_CPPFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_sc_wal_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_sc_have_SOURCES = %D%/test_sc_have.c %D%/testlib.h
+tests_unit_test_sc_have_CPPFLAGS = $(SIDECAR_CPPFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_sc_have_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CMOCKA_LIBS)
 
 # The module's shared memory, with as much of httpd as it calls.
 SHM_BED = %D%/stub_httpd.c %D%/stub_httpd.h %D%/testlib.h mod_demo/demo_backend.c mod_demo/demo_balance.c \
