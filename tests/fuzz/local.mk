@@ -8,7 +8,9 @@ FUZZ_REPLAYS = \
 	tests/fuzz/replay_answer \
 	tests/fuzz/replay_fetch \
 	tests/fuzz/replay_params \
-	tests/fuzz/replay_settings
+	tests/fuzz/replay_settings \
+	tests/fuzz/replay_frame \
+	tests/fuzz/replay_authority
 check_PROGRAMS += $(FUZZ_REPLAYS)
 TESTS += $(FUZZ_REPLAYS)
 
@@ -34,7 +36,9 @@ noinst_PROGRAMS += \
 	tests/fuzz/fuzz_answer \
 	tests/fuzz/fuzz_fetch \
 	tests/fuzz/fuzz_params \
-	tests/fuzz/fuzz_settings
+	tests/fuzz/fuzz_settings \
+	tests/fuzz/fuzz_frame \
+	tests/fuzz/fuzz_authority
 endif
 LIBFUZZER = -fsanitize=fuzzer
 tests_fuzz_fuzz_stream_SOURCES = %D%/fuzz.h %D%/fuzz_stream.c
@@ -97,5 +101,22 @@ tests_fuzz_fuzz_settings_SOURCES = $(FUZZ_SETTINGS)
 tests_fuzz_fuzz_settings_CPPFLAGS = $(STUB_HTTP_CPPFLAGS)
 tests_fuzz_fuzz_settings_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 tests_fuzz_fuzz_settings_LDADD = $(APR_LIBS)
+
+# What sidecars read from each other.
+FUZZ_SIDECAR_LIBS = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS)
+tests_fuzz_replay_frame_SOURCES = %D%/replay.c %D%/fuzz.h %D%/fuzz_frame.c
+tests_fuzz_replay_frame_CPPFLAGS = $(SIDECAR_CPPFLAGS) -DFUZZ_NAME='"frame"'
+tests_fuzz_replay_frame_LDADD = $(FUZZ_SIDECAR_LIBS)
+tests_fuzz_fuzz_frame_SOURCES = %D%/fuzz.h %D%/fuzz_frame.c
+tests_fuzz_fuzz_frame_CPPFLAGS = $(SIDECAR_CPPFLAGS)
+tests_fuzz_fuzz_frame_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+tests_fuzz_fuzz_frame_LDADD = $(FUZZ_SIDECAR_LIBS)
+tests_fuzz_replay_authority_SOURCES = %D%/replay.c %D%/fuzz.h %D%/fuzz_authority.c
+tests_fuzz_replay_authority_CPPFLAGS = $(SIDECAR_CPPFLAGS) -DFUZZ_NAME='"authority"'
+tests_fuzz_replay_authority_LDADD = $(FUZZ_SIDECAR_LIBS)
+tests_fuzz_fuzz_authority_SOURCES = %D%/fuzz.h %D%/fuzz_authority.c
+tests_fuzz_fuzz_authority_CPPFLAGS = $(SIDECAR_CPPFLAGS)
+tests_fuzz_fuzz_authority_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+tests_fuzz_fuzz_authority_LDADD = $(FUZZ_SIDECAR_LIBS)
 
 EXTRA_DIST += %D%/make-seeds.py %D%/seeds

@@ -215,6 +215,49 @@ SETTINGS = {
 }
 SETTINGS = {name[:40]: data for name, data in SETTINGS.items()}
 
+def messages(*pairs, mode=0, where=0):
+    """The input of fuzz_frame: what is done, where, and the messages."""
+    return struct.pack(">BH", mode, where) + b"".join(bytes([kind, len(text)]) + text for kind, text in pairs)
+
+
+HELLO, PAGES, BASE_END, LOG, HEARTBEAT, PROGRESS, DONE = range(1, 8)
+COPY = ((HELLO, b'{"page_size":4096}'), (PAGES, b"\0\0\0\1" + b"p" * 100), (BASE_END, b""), (LOG, b"l" * 60),
+        (HEARTBEAT, b"{}"), (DONE, b'{"code":0,"text":"x"}'))
+FRAME = {
+    "copy": messages(*COPY),
+    "none": messages(),
+    "bit-type": messages(*COPY, mode=1, where=3),
+    "bit-length": messages(*COPY, mode=1, where=4),
+    "bit-sequence": messages(*COPY, mode=0x21, where=15),
+    "bit-payload": messages(*COPY, mode=0xe1, where=100),
+    "bit-mac": messages(*COPY, mode=1, where=40),
+    "cut-head": messages(*COPY, mode=2, where=70),
+    "cut-payload": messages(*COPY, mode=2, where=90),
+    "raw": bytes([3]) + struct.pack(">IIQ", HELLO, 2, 0) + b"{}" + bytes(32),
+    "raw-large": bytes([3]) + struct.pack(">IIQ", PAGES, 0xffffffff, 0),
+}
+
+LINEAGE = b"0123456789abcdef0123456789abcdef"
+WHO = b'{"lineage":"' + LINEAGE + b'","epoch":%s,"format":1,"primary":{"uid":"%s","control":"%s","relay":"10.0.0.1:9000"}}'
+AUTHORITY = {
+    "record": WHO % (b"7", b"pod-1", b"10.0.0.1:9001"),
+    "epoch-0": WHO % (b"0", b"pod-1", b"h:1"),
+    "epoch-negative": WHO % (b"-1", b"pod-1", b"h:1"),
+    "epoch-max": WHO % (b"9223372036854775807", b"pod-1", b"h:1"),
+    "epoch-large": WHO % (b"9223372036854775808", b"pod-1", b"h:1"),
+    "epoch-real": WHO % (b"1.0", b"pod-1", b"h:1"),
+    "uid-empty": WHO % (b"1", b"", b"h:1"),
+    "uid-odd": WHO % (b"1", b"a b", b"h:1"),
+    "uid-long": WHO % (b"1", b"u" * 64, b"h:1"),
+    "control-long": WHO % (b"1", b"u", b"h" * 272),
+    "nul": WHO % (b"1", b"a\\u0000b", b"h:1"),
+    "not-utf8": WHO % (b"1", b"u", b"\xff"),
+    "twice": b'{"format":1,"format":1}',
+    "array": b"[1]",
+    "deep": b"[" * 3000,
+    "empty": b"",
+}
+
 ROOM = struct.pack(">H", 4096)
 NO_ROOM = struct.pack(">H", 0)
 PAIRS = {
@@ -274,7 +317,7 @@ PROM = {
 def main():
     for harness, seeds in (("stream", STREAM), ("pairs", PAIRS), ("cgih", CGIH), ("prom", PROM),
                            ("answer", ANSWER), ("fetch", FETCH), ("params", PARAMETERS),
-                           ("settings", SETTINGS)):
+                           ("settings", SETTINGS), ("frame", FRAME), ("authority", AUTHORITY)):
         folder = os.path.join(HERE, "seeds", harness)
         os.makedirs(folder, exist_ok=True)
         for name in os.listdir(folder):
