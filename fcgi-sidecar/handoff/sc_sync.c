@@ -643,7 +643,7 @@ static apr_status_t take_base(void *context)
 apr_status_t sc_sync_follow(sc_node *n, const sc_member *primary, sc_error *err)
 {
     struct image im = { .node = n, .primary = primary, .fd = -1, .err = err,
-                        .left = { -1, -1, 0, 0 } };
+                        .left = { .partial_fd = -1, .old_fd = -1 } };
     apr_status_t rv;
 
     if ((size_t)snprintf(im.incoming, sizeof(im.incoming), "%s/incoming.sqlite",
