@@ -257,7 +257,7 @@ const char *demo_cluster_trouble(const demo_cluster *cluster, char *text, size_t
         if (atomic_load(&sb->n) > 0) {
             continue;
         }
-        demo_text_load(&sb->text_seq, sb->text, sizeof(why), why);
+        (void)demo_text_load(&sb->text_seq, sb->text, sizeof(why), why);
         (void)snprintf(text + len, size - len, "%s%s: %s", len > 0 ? "; " : "",
                        b->endpoint->url, why);
     }

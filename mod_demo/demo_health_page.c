@@ -61,7 +61,7 @@ static void address_finding(report *rep, const demo_backend *b, int slot)
         return;
     }
     demo_address_text(&address.addr.sa, where, sizeof(where));
-    demo_text_load(&a->text_seq, a->text, sizeof(text), text);
+    (void)demo_text_load(&a->text_seq, a->text, sizeof(text), text);
     finding *f = report_add(rep, CHECK_BACKEND, FAIL, NULL);
     f->part = apr_pstrdup(rep->pool, where);
     if (health == DEMO_HEALTH_UNKNOWN) {
@@ -89,7 +89,7 @@ static void backend_findings(report *rep, const demo_backend *b)
     if (n == 0) {
         char why[DEMO_HEALTH_TEXT_MAX];
         const demo_shm_backend *sb = &demo_seg->backends[b->index];
-        demo_text_load(&sb->text_seq, sb->text, sizeof(why), why);
+        (void)demo_text_load(&sb->text_seq, sb->text, sizeof(why), why);
         finding *f = report_add(rep, CHECK_BACKEND, FAIL, apr_pstrcat(rep->pool, "resolve: ", why, NULL));
         f->part = b->endpoint->url;
     }

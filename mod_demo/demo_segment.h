@@ -200,9 +200,10 @@ int      demo_seq_again(const _Atomic uint32_t *seq, uint32_t value, int *tries)
 void demo_words_store(demo_word *dst, const void *src, size_t len);
 void demo_words_load(void *dst, const demo_word *src, size_t len);
 
-/* A text under its own sequence lock; cut at the size of the field. */
+/* A text under its own sequence lock; cut at the size of the field. The load returns 0 where the text may be a mixture of
+ * two, since the writer was interrupted for longer than a reader tries. */
 void demo_text_store(_Atomic uint32_t *seq, demo_word *dst, size_t size, const char *text);
-void demo_text_load(const _Atomic uint32_t *seq, const demo_word *src, size_t size, char *text);
+int  demo_text_load(const _Atomic uint32_t *seq, const demo_word *src, size_t size, char *text);
 
 /* Gives back what the children that died hold, and mends gauges that a child
  * left wrong because it died between two additions.  Leader, once a second. */

@@ -411,7 +411,7 @@ void demo_text_store(_Atomic uint32_t *seq, demo_word *dst, size_t size, const c
 }
 
 /* Of a text rather a mixture than a reader that never returns. */
-void demo_text_load(const _Atomic uint32_t *seq, const demo_word *src, size_t size, char *text)
+int demo_text_load(const _Atomic uint32_t *seq, const demo_word *src, size_t size, char *text)
 {
     uint32_t value;
     int tries = 0;
@@ -421,4 +421,5 @@ void demo_text_load(const _Atomic uint32_t *seq, const demo_word *src, size_t si
         demo_words_load(text, src, size);
     } while (demo_seq_again(seq, value, &tries));
     text[size - 1] = '\0';
+    return tries < DEMO_SEQ_TRIES;
 }
