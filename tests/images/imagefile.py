@@ -48,7 +48,7 @@ def read(name: str) -> ImageFile:
         elif what == "LABEL":
             image.labels |= set(re.findall(r'([\w.]+)="', rest))
         elif what == "COPY" and rest.rstrip().endswith("/usr/local/bin/"):
-            image.programs |= {Path(p).name for p in rest.split()[:-1]}
+            image.programs |= {Path(p).name for p in rest.split()[:-1] if not p.startswith("--")}
     return image
 
 
