@@ -556,8 +556,9 @@ end:
     EACH(DRAIN_TOWARDS)
 #define idle(w) !(rq[w] == RUN && rq_pod[w] == i && rq_heard[w])
     PREPARE_SENT(i, skip)
-#if !defined(M_NO_FENCE) && !defined(M_FENCE_AFTER_COMMIT)
-    /* byte 18 is set in the same time: before the promise comes, or with it (below) */
+#if PODS == 2 && !defined(M_NO_FENCE) && !defined(M_FENCE_AFTER_COMMIT)
+    /* byte 18 is set in the same time: before the promise comes, or with it (below); a third pod
+     * adds nothing to that, and triples the states */
     PREPARE_SENT(i, fence[i] = true)
 #endif
     :: d_step { up[i] && step[i] == PREPARING && acked[i] && digest_equal(i) ->
