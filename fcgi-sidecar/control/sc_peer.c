@@ -391,10 +391,10 @@ apr_status_t sc_peer_open(sc_peer **peer, const sc_peer_call *call, const json_t
     apr_status_t rv = peer_start(&p, call, body, err);
 
     *peer = NULL;
-    if (rv != APR_SUCCESS) {
+    if (p == NULL) {
         return rv;
     }
-    if (!p->stream) { /* NOLINT(clang-analyzer-core.NullDereference): peer_start() made it */
+    if (!p->stream) {
         rv = read_json(p, call, NULL, err);
         if (rv == APR_SUCCESS) {
             rv = sc_error_set(err, SC_EFAILED, "%s answered without a stream", call->address);
