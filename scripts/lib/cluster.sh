@@ -9,15 +9,17 @@ CLUSTER_TEST=      # 1: it is the test cluster
 CLUSTER_IMAGES=$TOP/build/images    # where the images' archives are
 CLUSTER_BUILD=()   # further options of scripts/images
 
-# cluster_get: finds or starts one; sets KUBECONFIG and PATH. Status 77 when none can be had.
+# cluster_get: finds or starts one; sets KUBECONFIG and PATH. Status 77 when there is none, 1 when it does not work; it
+# has said why.
 cluster_get() {
     if [ -n "${KUBECONFIG:-}" ] || [ -e "$HOME/.kube/config" ]; then
-        command -v kubectl >/dev/null || fail "kubectl is missing: https://kubernetes.io/docs/tasks/tools/"
+        command -v kubectl >/dev/null || { say "kubectl is missing: https://kubernetes.io/docs/tasks/tools/"; return 1; }
         if kubectl --request-timeout=10s get --raw /livez >/dev/null 2>&1; then
             [ "${KUBECONFIG:-}" = "$(cluster_dir)/admin.conf" ] && CLUSTER_TEST=1
             return 0
         fi
-        fail "the cluster of ${KUBECONFIG:-$HOME/.kube/config} does not answer" "start it, or unset KUBECONFIG to use the test cluster"
+        say "the cluster of ${KUBECONFIG:-$HOME/.kube/config} does not answer: start it, or unset KUBECONFIG to use the test cluster"
+        return 1
     fi
     [ -x "$TEST_CLUSTER/up" ] || { say "no cluster: KUBECONFIG is not set, and there is no test cluster in $TEST_CLUSTER (TEST_CLUSTER)"; return 77; }
     [ "$(id -u)" -eq 0 ] || { say "no cluster: the test cluster needs root"; return 77; }
@@ -37,18 +39,26 @@ cluster_down() {
     step "test cluster: down" "$TOP/build/log/cluster-down.log" "$TEST_CLUSTER/down"
 }
 
-# cluster_images [REBUILD]: builds the images where they are missing, and loads them into the cluster.
+# cluster_images [REBUILD [LIMIT]]: builds the images where they are missing, in LIMIT seconds at most, and loads them into
+# the cluster.
 cluster_images() {
     local dir=$CLUSTER_IMAGES log=$TOP/build/log/images.log kind
+    local -a limit=()
+    [ -z "${2:-}" ] || limit=(timeout --kill-after=20 "$2")
     if [ -n "${1:-}" ] || [ ! -e "$dir/httpd.tar" ] || [ ! -e "$dir/php-fpm.tar" ]; then
         if [ -n "$CLUSTER_TEST" ] && [ -x "$TEST_CLUSTER/image-base" ]; then
-            step "base image" "$TOP/build/log/image-base.log" "$TEST_CLUSTER/image-base" trixie || return 1
+            step "base image" "$TOP/build/log/image-base.log" "${limit[@]}" "$TEST_CLUSTER/image-base" trixie || return 1
         fi
-        step "images: build" "$log" "$TOP/scripts/images" "${CLUSTER_BUILD[@]}" --save "$dir" || return 1
+        step "images: build" "$log" "${limit[@]}" "$TOP/scripts/images" "${CLUSTER_BUILD[@]}" --save "$dir" || return 1
     fi
     kind=$(kubectl config current-context 2>/dev/null)
     if [ -n "$CLUSTER_TEST" ]; then
-        step "images: load into the nodes" "$log" "$TEST_CLUSTER/load" "$dir/httpd.tar" "$dir/php-fpm.tar"
+        local loaded mark
+        mark=$(cluster_dir)/node1/.loaded   # goes with the nodes
+        loaded=$(stat -c '%n %s %y' "$dir/httpd.tar" "$dir/php-fpm.tar")
+        [ "$(cat "$mark" 2>/dev/null)" != "$loaded" ] || return 0
+        step "images: load into the nodes" "$log" "${limit[@]}" "$TEST_CLUSTER/load" "$dir/httpd.tar" "$dir/php-fpm.tar" || return 1
+        printf '%s' "$loaded" >"$mark"
     elif [[ $kind == kind-* ]] && command -v kind >/dev/null; then
         step "images: load into kind" "$log" cluster_load_each kind load image-archive --name "${kind#kind-}" || return 1
     elif [ "$kind" = minikube ] && command -v minikube >/dev/null; then

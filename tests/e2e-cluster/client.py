@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """The clients of the cluster tests, a process of its own so that it can run inside the cluster's network.
 
-    client.py write URL FILE [--writers N] [--rate N]   unique-id writers until SIGTERM; a JSON line a request into FILE
+    client.py write URL FILE [--writers N] [--rate N]   unique-id writers until SIGTERM; a JSON line a request into FILE,
+                                                        and one for each time in which this process itself did not run
     client.py list URL [--after ROW]                    what the site has stored: a JSON list of [row, id]
     client.py load URL [--seconds N] [--threads N]      GETs as fast as they go; prints how many were answered
     client.py get URL                                   one GET: status line and body
@@ -19,6 +20,7 @@ import http.cookiejar
 import json
 import os
 import re
+import select
 import signal
 import sys
 import threading
@@ -35,11 +37,30 @@ def connection(url: str, timeout: float = 60.0) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(at.hostname, at.port or 80, timeout=timeout)
 
 
+def usable(con: http.client.HTTPConnection) -> bool:
+    """False when the server has closed the kept connection (RFC 9112, 9.5): then nothing was sent on it yet."""
+    return con.sock is None or not select.select([con.sock], [], [], 0)[0]
+
+
 # -- writers ---------------------------------------------------------------------------
+TICK, STALL = 0.02, 0.1     # s
+
+
+def watch_the_clock(out, lock: threading.Lock) -> None:
+    """Tells when the machine did not let this process run: what the writers measured then is no property of the site."""
+    last = time.time()
+    while not stop.wait(TICK):
+        now = time.time()
+        if now - last > STALL:
+            with lock:
+                out.write(json.dumps({"stalled": [last, now]}) + "\n")
+        last = now
+
+
 def writer(url: str, who: int, interval: float, out, lock: threading.Lock) -> None:
     """Requests at a fixed pace on a kept connection; one that is late does not make the next ones later."""
     con = connection(url)
-    due = time.monotonic() + interval * who / 8
+    due = time.monotonic() + interval * who / 8     # not all at once
     while not stop.is_set():
         now = time.monotonic()
         if now < due:
@@ -48,6 +69,8 @@ def writer(url: str, who: int, interval: float, out, lock: threading.Lock) -> No
                 break
         due = max(due + interval, now - 1.0)
         ident = f"e2e-{uuid.uuid4().hex}"
+        if not usable(con):
+            con.close()
         sent, status, error = time.time(), 0, ""
         try:
             con.request("POST", "/api/writes", body="id=" + ident,
@@ -72,6 +95,7 @@ def write(args) -> None:
     with open(args.file, "w", buffering=1) as out:
         threads = [threading.Thread(target=writer, args=(args.url, i, args.writers / args.rate, out, lock))
                    for i in range(args.writers)]
+        threads.append(threading.Thread(target=watch_the_clock, args=(out, lock)))
         for t in threads:
             t.start()
         # Whoever started this and is gone wants no more load.
@@ -248,7 +272,7 @@ def main() -> None:
         return p
     p = command("write", write, "file")
     p.add_argument("--writers", type=int, default=8)
-    p.add_argument("--rate", type=float, default=160)
+    p.add_argument("--rate", type=float, default=200)
     command("list", stored).add_argument("--after", type=int, default=0)
     p = command("load", load)
     p.add_argument("--seconds", type=float, default=30)

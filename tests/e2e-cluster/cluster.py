@@ -109,7 +109,8 @@ class Row:
     lost: int = 0
     duplicated: int = 0
     failed: int = 0
-    gap_ms: float = 0.0         # longest time between two acknowledged writes
+    gap_ms: float = 0.0         # longest time between two acknowledged writes, without what the machine stood still in it
+    stall_ms: float = 0.0       # longest time in which the clients themselves did not run
     p99_ms: float = 0.0         # of an acknowledged write
     ready_s: float | None = None    # a new pod: scheduled to Ready
     ok: bool = True
@@ -117,14 +118,22 @@ class Row:
     errors: dict[str, int] = field(default_factory=dict)
 
 
+def stood_still(stalls: list[list[float]], begin: float, end: float) -> float:
+    """Seconds between begin and end in which the clients' process did not run."""
+    return sum(max(0.0, min(b, end) - max(a, begin)) for a, b in stalls)
+
+
 class Writers:
     """Unique-id writers around a case; row tells what it cost them."""
+
+    seen = 0    # the last row of the table of writes that was listed
 
     def __init__(self, case: str, folder: Path, rate: float):
         self.row = Row(case)
         self.file = folder / (case.replace(" ", "-").replace("/", "-") + ".jsonl")
         self.rate = rate
-        self.base = max((row for row, _ in stored()), default=0)
+        self.base = Writers.seen = max((row for row, _ in stored(Writers.seen)), default=Writers.seen)
+        self.file.unlink(missing_ok=True)
         self.began = time.time()
         self.proc = subprocess.Popen([*shlex.split(os.environ.get("E2E_NET", "")), sys.executable, str(HERE / "client.py"), "write",
                                       site_url(), str(self.file), "--rate", str(rate)], stdin=subprocess.DEVNULL)
@@ -137,19 +146,22 @@ class Writers:
     def stop(self) -> Row:
         self.proc.send_signal(signal.SIGTERM)
         self.proc.wait(90)
-        writes = [json.loads(line) for line in self.file.read_text().splitlines()]
+        lines = [json.loads(line) for line in self.file.read_text().splitlines()]
+        writes = [w for w in lines if isinstance(w, list)]
+        stalls = [w["stalled"] for w in lines if isinstance(w, dict)]
         good = [w for w in writes if 200 <= w[3] < 300]
         have = {ident for _, ident in stored(self.base)}
         row = self.row
         done = sorted(w[2] for w in good)
-        row.seconds = round(max(w[2] for w in writes) - self.began, 1)
+        row.seconds = round(max(w[2] for w in writes) - min(w[1] for w in writes), 1)
         row.acknowledged = len(good)
-        row.rate = round(len(good) / row.seconds, 1)
+        row.rate = round(len(good) / max(row.seconds, 0.1), 1)
         row.lost = sum(w[0] not in have for w in good)
         # Nobody sends an id twice: "it is there already" means that a request was executed twice.
         row.duplicated = sum(w[3] == 409 for w in writes)
         row.failed = len(writes) - len(good)
-        row.gap_ms = round(1000 * max((b - a for a, b in zip(done, done[1:])), default=0.0), 1)
+        row.gap_ms = round(1000 * max((b - a - stood_still(stalls, a, b) for a, b in zip(done, done[1:])), default=0.0), 1)
+        row.stall_ms = round(1000 * max((b - a for a, b in stalls), default=0.0), 1)
         times = sorted(w[2] - w[1] for w in good)
         row.p99_ms = round(1000 * times[int(len(times) * 0.99)], 1) if times else 0.0
         for w in writes:
@@ -168,12 +180,12 @@ class Table:
     def add(self, row: Row) -> None:
         self.rows.append(row)
         self._write("results.json", json.dumps([asdict(r) for r in self.rows], indent=1) + "\n")
-        lines = ["| case | writes/s | acknowledged | lost | twice | failed | longest gap ms | p99 ms | Ready s | |",
-                 "|---|---|---|---|---|---|---|---|---|---|"]
+        lines = ["| case | writes/s | acknowledged | lost | twice | failed | longest gap ms | p99 ms | Ready s | machine stood still ms | |",
+                 "|---|---|---|---|---|---|---|---|---|---|---|"]
         for r in self.rows:
             ready = "" if r.ready_s is None else f"{r.ready_s:g}"
             lines.append(f"| {r.case} | {r.rate:g} | {r.acknowledged} | {r.lost} | {r.duplicated} | {r.failed} | {r.gap_ms:g} | {r.p99_ms:g} "
-                         f"| {ready} | {'' if r.ok else 'FAILED '}{r.note} |")
+                         f"| {ready} | {r.stall_ms:g} | {'' if r.ok else 'FAILED '}{r.note} |")
         self._write("results.md", "\n".join(lines) + "\n")
 
     def _write(self, name: str, text: str) -> None:

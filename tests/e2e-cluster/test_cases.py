@@ -53,11 +53,27 @@ def change_image(to: str) -> None:
 
 
 # -- the beginning ------------------------------------------------------------------------
+@pytest.mark.short
 def test_plain_manifests_are_accepted():
     said = run("kubectl", "apply", "--dry-run=server", "-f", str(cluster.TOP / "kubernetes"))
     assert said.count("(server dry run)") >= 20, said
 
 
+@pytest.mark.short
+def test_every_choice_is_accepted():
+    """The API server judges what is off by default too."""
+    have = run("kubectl", "api-resources", "-o", "name")
+    choices = {"ingress.enabled": "ingresses.networking.k8s.io", "httpRoute.enabled": "httproutes.gateway.networking.k8s.io",
+               "monitoring.podMonitor.enabled": "podmonitors.monitoring.coreos.com",
+               "monitoring.prometheusRule.enabled": "prometheusrules.monitoring.coreos.com",
+               "phpFpm.verticalAutoscaling.enabled": "verticalpodautoscalers.autoscaling.k8s.io"}
+    sets = [f"--set={name}={str(kind in have).lower()}" for name, kind in choices.items()]
+    rendered = run("helm", "template", "mod-demo", CHART, "-n", cluster.NAMESPACE, "--kube-version=1.34.0", "--set=monitoring.dashboard.enabled=true", *sets)
+    said = kubectl("apply", "--dry-run=server", "-f", "-", stdin=rendered)
+    assert said.count("(server dry run)") >= 25, said
+
+
+@pytest.mark.short
 def test_first_deployment(table):
     began = time.time()
     install()
@@ -70,6 +86,7 @@ def test_first_deployment(table):
     one_primary()
 
 
+@pytest.mark.short
 def test_helm_test():
     assert "Phase:          Succeeded" in helm("test", "mod-demo", "--timeout=120s")
 
@@ -94,6 +111,7 @@ def test_port_forward():
 
 
 # -- rollouts -----------------------------------------------------------------------------
+@pytest.mark.short
 def test_rollout_restart_twice(writing, out):
     jar = out / "user.jar"
     jar.unlink(missing_ok=True)
@@ -109,6 +127,7 @@ def test_rollout_restart_twice(writing, out):
     assert json.loads(cluster.client("who", cluster.site_url(), str(jar))) == {"signed_in": True, "note": True}
 
 
+@pytest.mark.short
 def test_image_change(writing):
     if not SECOND_IMAGE:
         pytest.skip("E2E_SECOND_IMAGE is not set: no other image to change to")
@@ -119,6 +138,7 @@ def test_image_change(writing):
     assert image() == SECOND_IMAGE
 
 
+@pytest.mark.short
 def test_rollback(writing):
     if image() != SECOND_IMAGE:
         pytest.skip("the image was not changed")
@@ -187,10 +207,21 @@ def test_restart_of_everything(writing):
 
 
 # -- pods that go without a successor -----------------------------------------------------
+@pytest.mark.short
 def test_delete_pod(writing):
     load = writing("delete pod")
     kubectl("delete", "pod", primaries()[0], "--wait=false")
     settled("php-fpm", 1)
+    load.finish()
+    one_primary()
+
+
+def test_delete_all_pods(writing):
+    """Both Deployments at once: the old pods serve until the new ones do."""
+    load = writing("delete all pods")
+    kubectl("delete", "pods", "--all", "--wait=false")
+    settled("php-fpm", 1)
+    settled("httpd-server")
     load.finish()
     one_primary()
 
@@ -206,6 +237,7 @@ def test_eviction(writing):
     one_primary()
 
 
+@pytest.mark.short
 def test_drain(writing):
     node = pods("php-fpm")[0]["spec"]["nodeName"]
     # What the node port's traffic enters by may be drained too: only pods leave, the node forwards on.
@@ -293,6 +325,7 @@ def test_vertical_autoscaling(writing):
 
 
 # -- rights -------------------------------------------------------------------------------
+@pytest.mark.short
 def test_the_token_can_do_nothing_else():
     account = f"system:serviceaccount:{cluster.NAMESPACE}:php-fpm"
 
@@ -306,12 +339,14 @@ def test_the_token_can_do_nothing_else():
         assert kubectl("auth", "can-i", "get", "leases/php-fpm", f"--as=system:serviceaccount:{cluster.NAMESPACE}:{other}", check=False).strip() == "no"
 
 
+@pytest.mark.short
 def test_only_the_sidecar_has_a_token():
     token = "/var/run/secrets/kubernetes.io/serviceaccount/token"
     assert pod_exec(settled("php-fpm", 1)[0], "php-fpm", "sh", "-c", f"test -e {token} && echo there || echo absent").strip() == "absent"
     assert pod_exec(pods("httpd-server")[0], "httpd", "sh", "-c", f"test -e {token} && echo there || echo absent").strip() == "absent"
 
 
+@pytest.mark.short
 def test_network_policies_are_stored():
     names = {p["metadata"]["name"] for p in cluster.get("networkpolicies")["items"]}
     assert {"mod-demo-default-deny", "mod-demo-dns", "httpd-server", "php-fpm"} <= names
@@ -342,3 +377,16 @@ def test_a_wrong_backend_is_loud():
     finally:
         kubectl("rollout", "undo", "deployment/httpd-server")
         settled("httpd-server")
+
+
+def test_uninstall_does_not_wait_for_a_successor():
+    """The last pod sees that its service account is gone and ends; the key is kept for the next install."""
+    key = cluster.get("secret", "php-fpm-handover")["data"]["secret"]
+    helm("uninstall", "mod-demo")
+    until(lambda: not pods("php-fpm"), 150, "the pod of php-fpm to end", 2)
+    assert cluster.get("secret", "php-fpm-handover")["data"]["secret"] == key
+    install()
+    settled("php-fpm", 1)
+    settled("httpd-server")
+    assert cluster.get("secret", "php-fpm-handover")["data"]["secret"] == key
+    one_primary()
