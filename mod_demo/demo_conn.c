@@ -11,6 +11,13 @@
 
 #define FREE_MAX 256 /* records kept for the next connection of this child */
 
+/* php-fpm writes an answer in pieces of 8 KiB and leaves Nagle's algorithm on: it
+ * sends the last one when the one before is acknowledged.  A receiver does that at
+ * once for more than a segment, else after 40 ms or when it reads.  On the loopback
+ * a segment has 64 KiB; so it gets those of an Ethernet, too.  And where php-fpm ends in that time (a reload, while a kept
+ * connection has the end of STDIN unread), its system drops what was not sent. */
+#define MSS_MAX 1448
+
 static pthread_mutex_t free_lock = PTHREAD_MUTEX_INITIALIZER;
 static demo_conn *free_list;
 static unsigned free_count;
@@ -53,13 +60,14 @@ static struct timeval to_timeval(apr_interval_time_t t)
 static apr_status_t socket_connect(int fd, const demo_target *target, apr_interval_time_t timeout)
 {
     struct timeval wait = to_timeval(timeout);
-    int one = 1;
+    int one = 1, mss = MSS_MAX;
 
     if (timeout > 0 && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait) != 0) {
         return errno;
     }
     if (target->addr.sa.sa_family != AF_UNIX) {
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &mss, sizeof mss);
     }
     if (connect(fd, &target->addr.sa, target->addr_len) == 0) {
         return APR_SUCCESS;

@@ -211,10 +211,8 @@ static bool closed_early(demo_exchange *x, apr_status_t cause)
                                     : "the backend closed the connection before it answered");
 }
 
-/* php-fpm writes an answer in pieces of 8 KiB and leaves Nagle's algorithm on: it
- * sends the last one when the one before is acknowledged, which a receiver delays
- * by 40 ms.  And where it ends in these 40 ms (a reload of php-fpm, while a kept
- * connection has the end of STDIN unread), its system drops what was not sent. */
+/* The backend may wait for it with the next piece, see MSS_MAX in demo_conn.c;
+ * this is for pieces that are smaller, as those of PHP's flush(). */
 static void acknowledge(const demo_exchange *x)
 {
     int one = 1;

@@ -328,3 +328,11 @@ CustomLog "{tmp}/times.log" times""", docroot=fpm.docroot).start()
             assert len(c.read().body) == 12000
     wait.until(kept, 5, "answers over kept connections")
     assert min(kept()) < 35000, "40 ms is what a receiver delays an acknowledgement"
+
+
+def test_segments_are_so_small_that_a_piece_of_php_fpm_is_acknowledged_on_arrival(httpd, responder):
+    """Not when a thread of httpd comes to read it: a worker that is reloaded may be gone by then, with the rest of the answer."""
+    b = responder()
+    h = httpd(f"DemoBackend {b.url}\n<Location />\nSetHandler demo-fcgi\n</Location>").start()
+    assert http.get(h, "/x.php").status == 200
+    assert b.last.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1448
