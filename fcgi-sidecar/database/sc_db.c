@@ -255,6 +255,7 @@ apr_status_t sc_reader_open(sc_reader **out, const sc_db *db, sc_error *err)
     for (i = 0; i < 2 && rv == APR_SUCCESS; i++) {
         rv = sc_sqlite_open(&r->connection[i], db->path, SQLITE_OPEN_READWRITE, err);
         if (rv == APR_SUCCESS) {
+            /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): without r rv is ENOMEM */
             sqlite3_file_control(r->connection[i], "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
         }
     }
