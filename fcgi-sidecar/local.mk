@@ -45,6 +45,7 @@ SC_DATABASE = \
 SC_CONTROL = \
 	%D%/control/sc_control.c %D%/control/sc_control.h \
 	%D%/control/sc_frame.c %D%/control/sc_frame.h \
+	%D%/control/sc_inbound.c %D%/control/sc_inbound.h \
 	%D%/control/sc_message.c %D%/control/sc_message.h \
 	%D%/control/sc_nonce.c %D%/control/sc_nonce.h \
 	%D%/control/sc_peer.c %D%/control/sc_peer.h
@@ -81,9 +82,9 @@ fcgi_sidecar_libscrelay_la_LDFLAGS = $(AM_LDFLAGS) -pthread
 
 # The rest of it, so that unit tests can link it.
 SIDECAR_CPPFLAGS = $(AM_CPPFLAGS) $(APR_CFLAGS) $(SQLITE_CFLAGS) $(MHD_CFLAGS) \
-	$(FCGI_CFLAGS) $(CRYPTO_CFLAGS) $(JANSSON_CFLAGS) $(CURL_CFLAGS)
+	$(CRYPTO_CFLAGS) $(JANSSON_CFLAGS) $(CURL_CFLAGS)
 SIDECAR_LIBS = fcgi-sidecar/libscrelay.la lib/libdemo.la $(APR_LIBS) $(SQLITE_LIBS) $(MHD_LIBS) \
-	$(FCGI_LIBS) $(CRYPTO_LIBS) $(JANSSON_LIBS) $(CURL_LIBS)
+	$(CRYPTO_LIBS) $(JANSSON_LIBS) $(CURL_LIBS)
 noinst_LTLIBRARIES += fcgi-sidecar/libsidecar.la
 fcgi_sidecar_libsidecar_la_SOURCES = $(SC_BASE) $(SC_AUTHORITY) $(SC_DATABASE) $(SC_CONTROL) \
 	$(SC_NODE) $(SC_HANDOFF) $(SC_OBSERVE) $(SC_COMMANDS)

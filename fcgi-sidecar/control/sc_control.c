@@ -5,7 +5,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,15 +13,18 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include <fcgiapp.h>
-#include <fastcgi.h>
-
 #include "fcgi-sidecar/base/sc_bind.h"
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/base/sc_log.h"
+#include "fcgi-sidecar/control/sc_inbound.h"
 #include "fcgi-sidecar/control/sc_nonce.h"
 
-#define STREAM_BUFFER 65528 /* one FastCGI record, a multiple of 8 */
+/* A thread, and the request it works on. */
+struct worker {
+    sc_control *control;
+    pthread_t thread;
+    sc_inbound in;
+};
 
 struct sc_control {
     sc_control_config config;
@@ -32,17 +34,16 @@ struct sc_control {
     _Atomic uint64_t refused;
     sc_nonce_cache nonces;
     unsigned n_workers;
-    pthread_t workers[SC_CONTROL_WORKERS];
+    struct worker workers[SC_CONTROL_WORKERS];
 };
 
 struct sc_control_request {
     sc_control *control;
-    FCGX_Request *fcgx;
+    sc_inbound *in;
     sc_message message;
     json_t *body;
     bool answered;
-    FCGX_Stream *out;       /* of a stream */
-    sc_frame_writer writer;
+    sc_frame_writer writer; /* of a stream */
 };
 
 /* Longest wait for the peer to send or to take bytes. */
@@ -58,14 +59,18 @@ static void limit_io(int fd, int seconds)
 
 /* --- answers ---------------------------------------------------------------- */
 
+/* What fails here, fails again when the answer is flushed. */
 static void send_header(sc_control_request *r, unsigned status, const char *type,
                         const char *body, size_t len)
 {
-    char mac[SC_HEX_LEN + 1];
+    char mac[SC_HEX_LEN + 1], header[256];
+    int n;
 
     sc_answer_mac(r->control->config.secret, r->message.nonce, status, body, len, mac);
-    FCGX_FPrintF(r->fcgx->out, "Status: %u\r\nContent-Type: %s\r\n" SC_HEADER_MAC ": %s\r\n\r\n",
-                 status, type, mac);
+    n = snprintf(header, sizeof(header),
+                 "Status: %u\r\nContent-Type: %s\r\n" SC_HEADER_MAC ": %s\r\n\r\n", status, type,
+                 mac);
+    (void)sc_inbound_write(r->in, header, (size_t)n);
     r->answered = true;
 }
 
@@ -77,7 +82,7 @@ static void answer_status(sc_control_request *r, unsigned status, json_t *json)
         size_t len = strlen(text);
 
         send_header(r, status, "application/json", text, len);
-        FCGX_PutStr(text, (int)len, r->fcgx->out);
+        (void)sc_inbound_write(r->in, text, len);
     }
     free(text);
     json_decref(json);
@@ -111,20 +116,12 @@ static apr_status_t write_out(void *context, const void *data, size_t len)
 {
     sc_control_request *r = context;
 
-    errno = 0;
-    if (FCGX_PutStr(data, (int)len, r->out) != (int)len) {
-        return errno != 0 ? errno : ECONNRESET;
-    }
-    return APR_SUCCESS;
+    return sc_inbound_write(r->in, data, len);
 }
 
 apr_status_t sc_control_flush(sc_control_request *r)
 {
-    errno = 0;
-    if (FCGX_FFlush(r->out) != 0) {
-        return errno != 0 ? errno : ECONNRESET;
-    }
-    return APR_SUCCESS;
+    return sc_inbound_flush(r->in);
 }
 
 apr_status_t sc_control_stream(sc_control_request *r, sc_frame_writer **writer)
@@ -135,15 +132,10 @@ apr_status_t sc_control_stream(sc_control_request *r, sc_frame_writer **writer)
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    limit_io(r->fcgx->ipcFd, SC_CONTROL_STREAM_TIMEOUT_S);
+    limit_io(r->in->fd, SC_CONTROL_STREAM_TIMEOUT_S);
     send_header(r, 200, "application/x-sidecar-stream", "", 0);
-    if (FCGX_FFlush(r->fcgx->out) != 0) {
-        return ECONNRESET;
-    }
-    /* libfcgi's own stream sends records of 8 KiB; this one fills them. */
-    r->out = FCGX_CreateWriter(r->fcgx->ipcFd, r->fcgx->requestId, STREAM_BUFFER, FCGI_STDOUT);
     *writer = &r->writer;
-    return r->out != NULL ? APR_SUCCESS : ENOMEM;
+    return sc_inbound_flush(r->in);
 }
 
 apr_status_t sc_control_send_json(sc_control_request *r, enum sc_frame_type type, json_t *json)
@@ -173,23 +165,12 @@ const json_t *sc_control_body(const sc_control_request *r)
 
 /* --- requests ------------------------------------------------------------------ */
 
-static bool take_text(const FCGX_Request *fcgx, const char *name, char *out, size_t size)
-{
-    const char *value = FCGX_GetParam(name, fcgx->envp);
-
-    if (value == NULL || strlen(value) >= size) {
-        return false;
-    }
-    memcpy(out, value, strlen(value) + 1);
-    return true;
-}
-
-static bool take_number(const FCGX_Request *fcgx, const char *name, int64_t *out)
+static bool take_number(const sc_inbound *in, const char *name, int64_t *out)
 {
     char text[24];
     char *end;
 
-    if (!take_text(fcgx, name, text, sizeof(text)) || text[0] < '0' || text[0] > '9') {
+    if (!sc_inbound_param(in, name, text, sizeof(text)) || text[0] < '0' || text[0] > '9') {
         return false;
     }
     errno = 0;
@@ -197,21 +178,21 @@ static bool take_number(const FCGX_Request *fcgx, const char *name, int64_t *out
     return errno == 0 && *end == '\0';
 }
 
-static bool take_message(sc_message *m, const FCGX_Request *fcgx, char mac[SC_HEX_LEN + 1])
+static bool take_message(sc_message *m, const sc_inbound *in, char mac[SC_HEX_LEN + 1])
 {
     char protocol[8];
     int64_t epoch;
-    bool ok = take_text(fcgx, SC_PARAM_NONCE, m->nonce, sizeof(m->nonce))
+    bool ok = sc_inbound_param(in, SC_PARAM_NONCE, m->nonce, sizeof(m->nonce))
         && sc_nonce_valid(m->nonce)
-        && take_text(fcgx, SC_PARAM_PROTOCOL, protocol, sizeof(protocol))
+        && sc_inbound_param(in, SC_PARAM_PROTOCOL, protocol, sizeof(protocol))
         && strcmp(protocol, SC_PROTOCOL) == 0
-        && take_text(fcgx, "SCRIPT_NAME", m->path, sizeof(m->path))
-        && take_text(fcgx, SC_PARAM_LINEAGE, m->lineage, sizeof(m->lineage))
-        && take_number(fcgx, SC_PARAM_EPOCH, &epoch)
-        && take_text(fcgx, SC_PARAM_UID, m->uid, sizeof(m->uid)) && sc_uid_valid(m->uid)
-        && take_text(fcgx, SC_PARAM_TO, m->to, sizeof(m->to))
-        && take_number(fcgx, SC_PARAM_TIME, &m->time_ms)
-        && take_text(fcgx, SC_PARAM_MAC, mac, SC_HEX_LEN + 1) && strlen(mac) == SC_HEX_LEN;
+        && sc_inbound_param(in, "SCRIPT_NAME", m->path, sizeof(m->path))
+        && sc_inbound_param(in, SC_PARAM_LINEAGE, m->lineage, sizeof(m->lineage))
+        && take_number(in, SC_PARAM_EPOCH, &epoch)
+        && sc_inbound_param(in, SC_PARAM_UID, m->uid, sizeof(m->uid)) && sc_uid_valid(m->uid)
+        && sc_inbound_param(in, SC_PARAM_TO, m->to, sizeof(m->to))
+        && take_number(in, SC_PARAM_TIME, &m->time_ms)
+        && sc_inbound_param(in, SC_PARAM_MAC, mac, SC_HEX_LEN + 1) && strlen(mac) == SC_HEX_LEN;
 
     if (ok) {
         m->epoch = (uint64_t)epoch;
@@ -223,22 +204,12 @@ static bool take_message(sc_message *m, const FCGX_Request *fcgx, char mac[SC_HE
     return ok;
 }
 
-/* Reads the body; NULL when it is too long or not what CONTENT_LENGTH says. */
-static char *take_body(const FCGX_Request *fcgx, size_t *len)
+/* The body is what CONTENT_LENGTH says? */
+static bool length_fits(const sc_inbound *in, size_t len)
 {
-    int64_t want;
-    char *body;
+    int64_t stated;
 
-    if (!take_number(fcgx, "CONTENT_LENGTH", &want) || want > (int64_t)SC_BODY_MAX) {
-        return NULL;
-    }
-    body = malloc((size_t)want + 1);
-    if (body != NULL && FCGX_GetStr(body, (int)want, fcgx->in) != (int)want) {
-        free(body);
-        return NULL;
-    }
-    *len = (size_t)want;
-    return body;
+    return take_number(in, "CONTENT_LENGTH", &stated) && (uint64_t)stated == len;
 }
 
 static apr_status_t authenticate(sc_control *c, const sc_message *m, const char *mac,
@@ -277,25 +248,30 @@ static const sc_control_route *find_route(const sc_control *c, const char *path)
     return NULL;
 }
 
+static void note_refused(sc_control *c, const char *why)
+{
+    atomic_fetch_add(&c->refused, 1);
+    sc_warn("SC0601", "control port: request refused: %s", why);
+}
+
 static void refuse(sc_control_request *r, sc_error *err)
 {
     if (err->rv == SC_EAUTH) {
-        atomic_fetch_add(&r->control->refused, 1);
-        sc_warn("SC0601", "control port: request refused: %s", err->text);
+        note_refused(r->control, err->text);
     }
     sc_control_fail(r, err);
 }
 
-static void handle(sc_control *c, FCGX_Request *fcgx)
+static void handle(sc_control *c, sc_inbound *in)
 {
-    sc_control_request r = { .control = c, .fcgx = fcgx };
+    sc_control_request r = { .control = c, .in = in };
     const sc_control_route *route;
     char mac[SC_HEX_LEN + 1] = "";
     sc_error err = { 0, "" };
     size_t len = 0;
-    char *body = NULL;
+    const char *body = sc_inbound_body(in, &len);
 
-    if (!take_message(&r.message, fcgx, mac) || (body = take_body(fcgx, &len)) == NULL) {
+    if (!take_message(&r.message, in, mac) || !length_fits(in, len)) {
         sc_error_set(&err, SC_EAUTH, "malformed or unsigned request");
         refuse(&r, &err);
         goto leave;
@@ -314,31 +290,41 @@ static void handle(sc_control *c, FCGX_Request *fcgx)
     }
     route->handle(c->config.context, &r);
 leave:
-    if (r.out != NULL) {
-        FCGX_FFlush(r.out);
-        FCGX_FreeStream(&r.out);
-    }
+    (void)sc_inbound_end(in);
     sc_frame_writer_free(&r.writer);
     json_decref(r.body);
-    free(body);
 }
 
-static void *worker(void *context)
+/* One connection, one request. */
+static void converse(struct worker *w, int fd)
 {
-    sc_control *c = context;
-    FCGX_Request fcgx;
+    apr_status_t rv = sc_inbound_read(&w->in, fd, SC_BODY_MAX);
 
-    FCGX_InitRequest(&fcgx, c->fd, FCGI_FAIL_ACCEPT_ON_INTR);
+    if (rv == APR_SUCCESS) {
+        handle(w->control, &w->in);
+    }
+    else if (rv == SC_ECORRUPT) {
+        note_refused(w->control, "malformed FastCGI");
+    }
+    sc_inbound_free(&w->in);
+    close(fd);
+}
+
+static void *work(void *context)
+{
+    struct worker *w = context;
+    sc_control *c = w->control;
+
     while (!atomic_load(&c->stopping)) {
-        if (FCGX_Accept_r(&fcgx) == 0) {
-            handle(c, &fcgx);
-            FCGX_Finish_r(&fcgx);
+        int fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC);
+
+        if (fd >= 0) {
+            converse(w, fd);
         }
-        else if (!atomic_load(&c->stopping)) {
+        else if (errno != EAGAIN && errno != EINTR && !atomic_load(&c->stopping)) {
             usleep(10000); /* out of descriptors: others give theirs back */
         }
     }
-    FCGX_Free(&fcgx, 1);
     return NULL;
 }
 
@@ -377,12 +363,12 @@ apr_status_t sc_control_create(sc_control **control, const sc_control_config *co
 
 apr_status_t sc_control_start(sc_control *c, sc_error *err)
 {
-    if (FCGX_Init() != 0) {
-        return sc_error_set(err, SC_EFAILED, "libfcgi can not be initialised");
-    }
-    signal(SIGPIPE, SIG_IGN); /* libfcgi installs a handler of its own */
     for (c->n_workers = 0; c->n_workers < SC_CONTROL_WORKERS; c->n_workers++) {
-        int rc = pthread_create(&c->workers[c->n_workers], NULL, worker, c);
+        struct worker *w = &c->workers[c->n_workers];
+        int rc;
+
+        w->control = c;
+        rc = pthread_create(&w->thread, NULL, work, w);
 
         if (rc != 0) {
             return sc_error_errno(err, rc, "control port: thread");
@@ -400,7 +386,7 @@ void sc_control_stop(sc_control *c)
     }
     shutdown(c->fd, SHUT_RDWR); /* wakes those who wait in accept() */
     for (i = 0; i < c->n_workers; i++) {
-        pthread_join(c->workers[i], NULL);
+        pthread_join(c->workers[i].thread, NULL);
     }
     close(c->fd);
 }

@@ -1,6 +1,6 @@
 /*
- * sc_control.h -- the control port: a FastCGI responder (libfcgi) for the
- * other sidecars and for the hooks of this one.
+ * sc_control.h -- the control port: a FastCGI responder for the other
+ * sidecars and for the hooks of this one.
  *
  * A few worker threads accept; each handles one request at a time, from accept
  * to end, so a handler may block.  Every request is authenticated before its

@@ -18,10 +18,10 @@ C11 = {f"{name}.h" for name in (
 
 #: header -> the files that may include it
 OWNED = {
-    "fcgiapp.h": {"fcgi-sidecar/control/sc_control.c"},
+    "fcgiapp.h": set(),
     "fcgi_stdio.h": set(),
-    "fcgios.h": {"fcgi-sidecar/control/sc_control.c"},
-    "fastcgi.h": {"fcgi-sidecar/control/sc_control.c"},
+    "fcgios.h": set(),
+    "fastcgi.h": set(),
     "sqlite3.h": {"fcgi-sidecar/database/sc_sqlite.h"},
     "microhttpd.h": {"fcgi-sidecar/observe/sc_http.c"},
     "curl.h": {"fcgi-sidecar/authority/sc_authority_lease.c"},

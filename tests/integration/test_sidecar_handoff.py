@@ -323,6 +323,6 @@ def test_a_recorded_request_is_refused(pair):
             answer += chunk
     assert b"seen before" in answer and b"lineage" not in answer
     with socket.create_connection(a.sidecar.control) as s:
-        s.sendall(seen[0].replace(b"/v1/local/status", b"/v1/local/stop\0\0"))
+        s.sendall(seen[0].replace(b"/v1/local/status", b"/v1/local/statuz"))
         s.settimeout(5 * wait.FACTOR)
         assert b"not signed" in s.recv(65536)
