@@ -104,12 +104,12 @@ void sc_control_fail(sc_control_request *r, const sc_error *err)
 
 void sc_control_finish(sc_control_request *r)
 {
-    FCGX_Finish_r(r->fcgx);
+    (void)sc_inbound_end(r->in);
 }
 
 void sc_control_abort(sc_control_request *r)
 {
-    shutdown(r->fcgx->ipcFd, SHUT_RDWR);
+    shutdown(r->in->fd, SHUT_RDWR);
 }
 
 static apr_status_t write_out(void *context, const void *data, size_t len)

@@ -116,7 +116,7 @@ apr_status_t sc_inbound_read(sc_inbound *in, int fd, size_t body_max)
     /* Not the buffers, which are large. */
     in->fd = fd;
     in->id = 0;
-    in->begun = in->params_whole = in->whole = in->broken = false;
+    in->begun = in->params_whole = in->whole = in->broken = in->ended = false;
     in->params_len = in->body_len = in->body_cap = in->out_len = 0;
     in->body = NULL;
     fcgiw_stream_init(&in->demux, FCGIW_FROM_CLIENT, FCGIW_NULL_ID);
@@ -239,9 +239,18 @@ apr_status_t sc_inbound_end(sc_inbound *in)
     const fcgiw_header eof = { FCGIW_STDOUT, in->id, 0, 0 };
     const fcgiw_end complete = { 0, FCGIW_REQUEST_COMPLETE };
     uint8_t last[2 * FCGIW_HEADER_LEN + FCGIW_BODY_LEN];
-    apr_status_t rv = sc_inbound_flush(in);
+    apr_status_t rv;
 
+    if (in->ended) {
+        return APR_SUCCESS;
+    }
+    in->ended = true;
+    rv = sc_inbound_flush(in);
     fcgiw_header_encode(last, &eof);
     fcgiw_end_encode(last + FCGIW_HEADER_LEN, in->id, &complete);
-    return rv == APR_SUCCESS ? send_all(in, last, sizeof(last)) : rv;
+    if (rv == APR_SUCCESS) {
+        rv = send_all(in, last, sizeof(last));
+    }
+    (void)shutdown(in->fd, SHUT_WR);
+    return rv;
 }

@@ -31,6 +31,7 @@ typedef struct {
     char *body;                /* owned */
     size_t body_len, body_cap;
     bool broken;               /* the peer takes no more */
+    bool ended;                /* END_REQUEST was sent */
     size_t out_len;
     uint8_t out[FCGIW_HEADER_LEN + SC_INBOUND_RECORD];
 } sc_inbound;
@@ -50,7 +51,8 @@ bool sc_inbound_param(const sc_inbound *in, const char *name, char *out, size_t 
 const char *sc_inbound_body(const sc_inbound *in, size_t *len);
 
 /* The answer: bytes, collected into full records; flush sends what is there;
- * end flushes and says REQUEST_COMPLETE. */
+ * end flushes, says REQUEST_COMPLETE and that nothing follows; once, a further
+ * call does nothing. */
 apr_status_t sc_inbound_write(sc_inbound *in, const void *data, size_t len);
 apr_status_t sc_inbound_flush(sc_inbound *in);
 apr_status_t sc_inbound_end(sc_inbound *in);
