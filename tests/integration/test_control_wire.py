@@ -50,8 +50,10 @@ def test_forged_request_is_refused_and_harms_nothing(instance, name):
             s.sendall(FORGED[name])
             s.shutdown(socket.SHUT_WR)
             assert s.recv(100) == b""
-        except (ConnectionResetError, BrokenPipeError):
-            pass
+        except TimeoutError:
+            raise
+        except OSError:
+            pass                    # reset, at whatever moment
     assert instance.proc.running()
     assert instance.status()["state"] == "PRIMARY"
     wait.until(lambda: "malformed FastCGI" in instance.log(), 5, "the line that says so")
