@@ -87,7 +87,7 @@ def end_all(stack: Stack) -> None:
         i = Instance(stack, name)
         i.end_php_fpm()
         i.end_sidecar()
-        (i.dir / "php-fpm.sock").unlink(missing_ok=True)
+        i.unlink_sockets()
         if name != stack.state["active"]:
             i.forget()
     stack.save()
@@ -113,7 +113,7 @@ def status(stack: Stack) -> int:
     if not stack.processes():
         say("Nothing runs; start it with scripts/demo.")
         return 3
-    rows = [("process", "pid", "state", "listens on 127.0.0.1", "log")]
+    rows = [("process", "pid", "state", "listens on (127.0.0.1, run/)", "log")]
     httpd = stack.state["httpd"]
     ok = True
 
@@ -122,18 +122,22 @@ def status(stack: Stack) -> int:
         up = alive(proc)
         ok = ok and up
         rows.append((name, str(proc["pid"]) if proc else "-", "runs" if up else "ended", listens, str(log)))
+
+    def short(i, what):
+        return i.listen(what).rsplit("/", 1)[-1].replace("127.0.0.1:", what + " ")
+
     row("httpd", httpd, str(stack.port), stack.httpd_log())
     for name, data in stack.state["instances"].items():
         i = Instance(stack, name)
         if not data.get("sidecar") and not data.get("php_fpm") and name != stack.state["active"]:
             continue
         p = data.get("ports", {})
-        row(f"php-fpm {name}", data.get("php_fpm"), f"{i.fpm_listen().rsplit('/', 1)[-1]}, status {p.get('fpm_status')}",
+        row(f"php-fpm {name}", data.get("php_fpm"), f"{short(i, 'php-fpm')}, {short(i, 'status')}",
             i.dir / "php-fpm.log")
         s = i.status() if alive(data.get("sidecar")) else {}
         what = f"{s.get('state', '?')}, epoch {s.get('epoch', '?')}" if s else ""
         row(f"fcgi-sidecar {name}", data.get("sidecar"),
-            f"relay {p.get('relay')}, control {p.get('control')}, http {p.get('http')}", i.dir / "sidecar.log")
+            f"{short(i, 'relay')}, control {p.get('control')}, http {p.get('http')}", i.dir / "sidecar.log")
         if what:
             rows[-1] = (*rows[-1][:2], what, *rows[-1][3:])
     widths = [max(len(r[k]) for r in rows) for k in range(4)]

@@ -81,12 +81,12 @@ class Rollout:
         return instance.status().get("primary") is True
 
     def _switch(self) -> None:
-        with self.step("httpd is switched over (graceful)"):
+        with self.step("httpd is switched over"):
             self.stack.switch_httpd(self.new)
 
             def answers():
                 return self.stack.ask("/signin/")[2].get("X-Instance") == self.new.name
-            # Old children of httpd finish what they have; a few answers in a row mean that they are gone.
+            # Where httpd is restarted its old children finish what they have; a few answers in a row mean that they are gone.
             if not until(lambda: all(answers() for _ in range(5)), 60):
                 raise Failed(f"httpd does not reach {self.new.name}; see scripts/demo status and {self.stack.httpd_log()}")
 

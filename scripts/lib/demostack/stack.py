@@ -213,12 +213,28 @@ class Stack:
         tmp = folder / "httpd.conf.tmp"
         tmp.write_text(fill("httpd.conf.in", {
             "ROOT": self.root, "PORT": self.port, "USER": user, "MODULES": modules, "LOAD": "\n".join(load),
-            "RELAY": instance.port("relay"), "FPM_STATUS": instance.port("fpm_status")}))
+            "BACKEND": self._backend(instance, "relay"), "STATUS": self._backend(instance, "status")}))
         os.replace(tmp, conf)
         return conf
 
+    def _backend(self, instance: "Instance", what: str) -> str:
+        """Where httpd finds the relay, or the status page, of the instance that serves: behind a link that is moved."""
+        listen = instance.listen(what)
+        return f"unix:{self.root}/{what}.sock" if listen.startswith("/") else f"fcgi://{listen}"
+
+    def _point_to(self, instance: "Instance") -> None:
+        """Moves the links to the instance's sockets, where it has any."""
+        for what in ("relay", "status"):
+            listen = instance.listen(what)
+            if listen.startswith("/"):
+                tmp = self.root / f"{what}.sock.tmp"
+                tmp.unlink(missing_ok=True)
+                tmp.symlink_to(listen)
+                os.replace(tmp, self.root / f"{what}.sock")
+
     def start_httpd(self, instance: "Instance") -> None:
         conf = self.write_httpd_conf(instance)
+        self._point_to(instance)
         # A killed httpd leaves its file, and where nobody reaps it its process id stays taken, too.
         (self.root / "httpd" / "httpd.pid").unlink(missing_ok=True)
         program, _ = find_httpd()
@@ -230,8 +246,14 @@ class Stack:
             raise Failed(f"httpd does not start:\n{tail(proc['log'])}\n{tail(self.httpd_log())}")
 
     def switch_httpd(self, instance: "Instance") -> None:
-        """Point httpd to another instance; returns once new requests go there."""
+        """Point httpd to another instance; where its configuration stays the same it is not restarted: a graceful restart
+        costs up to a second in which nobody accepts, as the event MPM looks once a second whether an old child has ended
+        before it starts a new one."""
+        before = (self.root / "httpd" / "httpd.conf").read_text()
         conf = self.write_httpd_conf(instance)
+        self._point_to(instance)
+        if conf.read_text() == before:
+            return
         program, _ = find_httpd()
         test = self.command([program, "-t", "-f", conf])
         if test.returncode != 0:
@@ -259,6 +281,8 @@ class Stack:
 
     def end_httpd(self) -> None:
         end(self.state["httpd"], (signal.SIGTERM,))
+        for what in ("relay", "status"):
+            (self.root / f"{what}.sock").unlink(missing_ok=True)
         self.state["httpd"] = None
         self.save()
 
@@ -277,7 +301,7 @@ class Instance:
         return cls(stack, f"demo-{stack.state['count']}")
 
     def port(self, which: str) -> int:
-        """relay, control, http or fpm_status; the same for the instance's whole life."""
+        """relay, control, http, php-fpm or status; the same for the instance's whole life."""
         ports = self.data.setdefault("ports", {})
         if which not in ports:
             ports[which] = free_port()
@@ -287,27 +311,31 @@ class Instance:
     def database(self) -> Path:
         return self.dir / "data" / "database.sqlite"
 
-    def fpm_listen(self) -> str:
-        path = str(self.dir / "php-fpm.sock")
-        if len(path) < 100:         # the kernel's limit of a socket's name is 107
-            return path
-        return f"127.0.0.1:{self.port('fpm')}"
+    def listen(self, what: str) -> str:
+        """Where its php-fpm, relay or php-fpm's status page listens: a socket in its folder, or HOST:PORT."""
+        if len(str(self.dir)) + len("/php-fpm.sock") < 100:     # the kernel's limit of a socket's name is 107
+            return f"{self.dir}/{what}.sock"
+        return f"127.0.0.1:{self.port(what)}"
+
+    def unlink_sockets(self) -> None:
+        for what in ("php-fpm", "relay", "status"):
+            (self.dir / f"{what}.sock").unlink(missing_ok=True)
 
     def prepare(self) -> None:
         self.stack.folder("instances")
         for d in (self.dir, self.dir / "data", self.dir / "tmp", self.dir / "mail"):
             d.mkdir(mode=0o755 if d == self.dir else 0o700, exist_ok=True)
             self.stack.own(d)
-        for which in ("relay", "control", "http", "fpm_status"):
+        for which in ("relay", "control", "http", "php-fpm", "status"):
             if not port_is_free(self.port(which)):
                 self.data["ports"].pop(which)       # somebody took it while the instance was stopped
                 self.port(which)
 
     def sidecar_argv(self, command: str, *more) -> list:
-        listen = self.fpm_listen()
+        listen, relay = self.listen("php-fpm"), self.listen("relay")
         options = {
             "database": self.database, "seed-database": self.stack.root / "seed/database.sqlite",
-            "state-dir": self.dir / "data/.sidecar", "listen": f"127.0.0.1:{self.port('relay')}",
+            "state-dir": self.dir / "data/.sidecar", "listen": f"unix:{relay}" if relay.startswith("/") else relay,
             "control-listen": f"127.0.0.1:{self.port('control')}", "http-listen": f"127.0.0.1:{self.port('http')}",
             "upstream": f"unix:{listen}" if listen.startswith("/") else listen, "advertise": "127.0.0.1",
             "authority": f"file://{self.stack.root}/authority/primary", "secret-file": self.stack.root / "secret",
@@ -352,8 +380,8 @@ class Instance:
     def start_php_fpm(self) -> None:
         conf = self.dir / "php-fpm.conf"
         conf.write_text(fill("php-fpm.conf.in", {
-            "DIR": self.dir, "LISTEN": self.fpm_listen(), "WORKERS": PHP_WORKERS, "NAME": self.name,
-            "FPM_STATUS": self.port("fpm_status")}))
+            "DIR": self.dir, "LISTEN": self.listen("php-fpm"), "WORKERS": PHP_WORKERS, "NAME": self.name,
+            "STATUS": self.listen("status")}))
         log = self.dir / "php-fpm.log"
         begin = log.stat().st_size if log.exists() else 0
         self.data["php_fpm"] = proc = launch([find_php_fpm(), "--nodaemonize", "--fpm-config", conf],
