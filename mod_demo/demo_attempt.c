@@ -9,6 +9,7 @@
 #include "mod_demo/demo_params.h"
 #include "mod_demo/demo_pool.h"
 #include "mod_demo/demo_recv.h"
+#include "mod_demo/demo_segment.h"
 #include "mod_demo/demo_send.h"
 
 APLOG_USE_MODULE(demo);
@@ -90,7 +91,7 @@ static bool connection_get(demo_exchange *x)
         demo_metrics_connection(DEMO_CONN_KEPT);
         return true;
     }
-    before = apr_time_now();
+    before = demo_now();
     if (x->deadline > 0 && (limit == 0 || x->deadline - before < limit)) {
         limit = x->deadline > before ? x->deadline - before : 1;
     }
@@ -102,7 +103,7 @@ static bool connection_get(demo_exchange *x)
         return connect_failed(x, rv);
     }
     x->conn->counted = keep; /* NOLINT(clang-analyzer-core.NullDereference): it was opened */
-    x->sample.connect_us = apr_time_now() - before;
+    x->sample.connect_us = demo_now() - before;
     demo_metrics_connection(DEMO_CONN_NEW);
     return true;
 }
@@ -163,7 +164,7 @@ static bool attempt(demo_exchange *x, int avoid_slot, int *slot, bool *stale)
     ok = connection_get(x);
     if (ok) {
         demo_params_keep(&x->request, x->conn->counted);
-        x->sent = apr_time_now();
+        x->sent = demo_now();
         ok = demo_send_request(x) && demo_recv_answer(x);
         *stale = !ok && x->conn->reused && !x->answer.started;
         connection_release(x);
@@ -176,7 +177,7 @@ static bool attempt(demo_exchange *x, int avoid_slot, int *slot, bool *stale)
 
 static bool total_is_over(demo_exchange *x)
 {
-    return x->deadline > 0 && apr_time_now() >= x->deadline;
+    return x->deadline > 0 && demo_now() >= x->deadline;
 }
 
 /* May the request be sent once more, after this failure? */
@@ -214,7 +215,7 @@ static void failure_log(demo_exchange *x, bool last, bool stale)
     ap_log_rerror(APLOG_MARK, level, f->cause, x->r, "DM1003: backend %s: %s: %s (attempt %u%s, "
                   "%" APR_TIME_T_FMT " ms)", x->target.name[0] != '\0' ? x->target.name : "(none)",
                   demo_phase_names[f->phase], f->what, x->sample.attempts,
-                  last ? "" : ", another follows", (apr_time_now() - x->started) / 1000);
+                  last ? "" : ", another follows", (demo_now() - x->started) / 1000);
 }
 
 /* A pause in the queue; false when the client left meanwhile. */
@@ -237,7 +238,7 @@ static bool queue_pause(demo_exchange *x, apr_interval_time_t us)
  * than before that is to be looked at; false: given up. */
 static bool queue_wait(demo_exchange *x, bool *ok, int *slot, bool *stale)
 {
-    apr_time_t entered = apr_time_now(), until = entered + x->dir->timeout.queue;
+    apr_time_t entered = demo_now(), until = entered + x->dir->timeout.queue;
     apr_interval_time_t step = QUEUE_STEP_MIN_US;
     bool give_up = false;
 
@@ -248,7 +249,7 @@ static bool queue_wait(demo_exchange *x, bool *ok, int *slot, bool *stale)
         return false;
     }
     do {
-        apr_time_t now = apr_time_now();
+        apr_time_t now = demo_now();
         if (now >= until || total_is_over(x)) {
             x->failure.phase = DEMO_PHASE_QUEUE;
             x->failure.what = apr_pstrcat(x->r->pool, "DemoTimeout queue= ran out; ",
@@ -265,7 +266,7 @@ static bool queue_wait(demo_exchange *x, bool *ok, int *slot, bool *stale)
         }
     } while (!give_up && !*ok && x->failure.queueable);
     demo_queue_leave();
-    x->sample.queue_us = apr_time_now() - entered;
+    x->sample.queue_us = demo_now() - entered;
     return !give_up;
 }
 

@@ -351,7 +351,7 @@ unsigned demo_conns_count(int slot)
 void demo_conns_want(int slot)
 {
     if (demo_seg != NULL && slot >= 0) {
-        atomic_store_explicit(&demo_seg->addrs[slot].conns_wanted, apr_time_now(),
+        atomic_store_explicit(&demo_seg->addrs[slot].conns_wanted, demo_now(),
                               memory_order_relaxed);
     }
 }

@@ -8,6 +8,7 @@
 #include "util_filter.h"
 
 #include "mod_demo/demo_park.h"
+#include "mod_demo/demo_segment.h"
 
 APLOG_USE_MODULE(demo);
 
@@ -119,10 +120,10 @@ static int client_failed(demo_exchange *x, apr_status_t rv)
 static bool wait_briefly(demo_exchange *x, apr_interval_time_t *patience)
 {
     struct pollfd p = { .fd = x->client_fd, .events = POLLIN };
-    apr_time_t before = apr_time_now();
+    apr_time_t before = demo_now();
     int n = *patience > 0 ? poll(&p, 1, (int)(*patience / 1000)) : 0;
 
-    *patience -= apr_time_now() - before;
+    *patience -= demo_now() - before;
     return n != 0;
 }
 

@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "mod_demo/demo_segment.h"
+
 #define FREE_MAX 256 /* records kept for the next connection of this child */
 
 /* php-fpm writes an answer in pieces of 8 KiB and leaves Nagle's algorithm on: it
@@ -99,7 +101,7 @@ apr_status_t demo_conn_open(demo_conn **out, const demo_target *target,
     conn->tcp = target->addr.sa.sa_family != AF_UNIX;
     conn->counted = conn->reused = conn->brief = false;
     conn->busy = 0;
-    conn->taken = apr_time_now();
+    conn->taken = demo_now();
     conn->fd = socket(target->addr.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (conn->fd < 0) {
         rv = errno;

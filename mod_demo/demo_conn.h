@@ -29,7 +29,7 @@ typedef struct demo_conn {
     bool counted;           /* in demo_conns_acquire(): may be kept */
     bool reused;            /* carries a further request */
     bool brief;             /* answers come within microseconds: worth a look before sleeping */
-    apr_time_t taken;       /* when the present request got it */
+    apr_time_t taken;       /* when the present request got it, demo_now() */
     apr_interval_time_t busy; /* of all its requests */
     apr_time_t idle_until;  /* when it is closed if nobody needs it */
     uint8_t in[DEMO_READ_SIZE];

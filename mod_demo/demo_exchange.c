@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <poll.h>
 
+#include "mod_demo/demo_segment.h"
+
 #define ABORT_LOOK_US 250000 /* how often an HTTP/2 stream is asked whether it was reset */
 
 bool demo_fail(demo_exchange *x, enum demo_phase phase, int status, apr_status_t cause,
@@ -36,7 +38,7 @@ static bool client_gone(demo_exchange *x)
 static short wait_for(demo_exchange *x, struct pollfd p[2], enum demo_phase phase,
                       apr_interval_time_t limit)
 {
-    apr_time_t now = apr_time_now(), until = limit > 0 ? now + limit : 0;
+    apr_time_t now = demo_now(), until = limit > 0 ? now + limit : 0;
     bool total = x->deadline > 0 && (until == 0 || x->deadline <= until);
 
     if (total) {
@@ -72,7 +74,7 @@ static short wait_for(demo_exchange *x, struct pollfd p[2], enum demo_phase phas
             demo_fail(x, phase, HTTP_INTERNAL_SERVER_ERROR, errno, "poll failed");
             return 0;
         }
-        now = apr_time_now();
+        now = demo_now();
     }
 }
 

@@ -93,7 +93,7 @@ typedef struct {
     demo_failure failure;
     demo_sample sample;
     int client_fd;          /* to see the client go, or -1 (HTTP/2 stream) */
-    apr_time_t started;     /* when the handler began */
+    apr_time_t started;     /* when the handler began; this and the next two: demo_now() */
     apr_time_t deadline;    /* DemoTimeout total=, or 0 */
     apr_time_t sent;        /* when the request was sent */
     bool sent_whole;        /* of this attempt: the connection may be kept */

@@ -12,6 +12,7 @@
 #include "mod_demo/demo_output.h"
 #include "mod_demo/demo_params.h"
 #include "mod_demo/demo_park.h"
+#include "mod_demo/demo_segment.h"
 
 APLOG_USE_MODULE(demo);
 
@@ -40,7 +41,7 @@ static demo_exchange *exchange_begin(request_rec *r)
     x->dir = demo_dir_conf_get(r);
     x->target.slot = -1;
     x->client_fd = client_fd(r);
-    x->started = apr_time_now();
+    x->started = demo_now();
     x->deadline = x->dir->timeout.total > 0 ? x->started + x->dir->timeout.total : 0;
     x->sample = (demo_sample){ .method = r->method_number, .header_only = r->header_only,
                                .queue_us = -1, .connect_us = -1, .first_byte_us = -1 };
@@ -71,7 +72,7 @@ static void account(demo_exchange *x, int status)
 
     s->status = status == AP_FILTER_ERROR ? x->r->status : status;
     s->error = x->failure.phase;
-    s->total_us = apr_time_now() - x->started;
+    s->total_us = demo_now() - x->started;
     if (x->target.name[0] != '\0') {
         apr_table_setn(notes, "demo-backend", x->target.name);
     }

@@ -10,6 +10,7 @@
 #include "http_log.h"
 
 #include "mod_demo/demo_bound.h"
+#include "mod_demo/demo_segment.h"
 
 APLOG_USE_MODULE(demo);
 
@@ -125,7 +126,7 @@ static void *reaper_main(void *unused)
             deadline_in(&ts, pool.idle_min / 4 + 1000);
             pthread_cond_timedwait(&pool.reaper_wake, &pool.lock, &ts);
         }
-        expired = expired_take(apr_time_now(), false);
+        expired = expired_take(demo_now(), false);
         if (expired != NULL) {
             pthread_mutex_unlock(&pool.lock);
             list_close(expired);
@@ -232,7 +233,7 @@ static void waiter_enter(demo_place *place, demo_waiter *w)
     w->next = NULL;
     w->conn = NULL;
     w->admitted = false;
-    w->since = apr_time_now();
+    w->since = demo_now();
     pthread_cond_init(&w->given, &pool.monotonic);
     *place->last = w;
     place->last = &w->next;
@@ -418,7 +419,7 @@ demo_conn *demo_pool_take(const demo_target *target, const demo_pool_conf *conf,
         if (conn->use == target->use && demo_conn_usable(conn)) {
             conn->reused = true;
             conn->brief = is_brief(place);
-            conn->taken = apr_time_now();
+            conn->taken = demo_now();
             return conn;
         }
         counted_drop(conn, false);
@@ -453,7 +454,7 @@ static bool owed(const demo_place *place, int slot, const demo_pool_conf *conf, 
 void demo_pool_give(demo_conn *conn, const demo_pool_conf *conf)
 {
     demo_place *place = &pool.place[conn->slot];
-    apr_time_t now = apr_time_now();
+    apr_time_t now = demo_now();
     bool wake, others;
 
     conn->busy += now - conn->taken;

@@ -12,6 +12,7 @@
 
 #include "mod_demo/demo_header.h"
 #include "mod_demo/demo_output.h"
+#include "mod_demo/demo_segment.h"
 
 APLOG_USE_MODULE(demo);
 
@@ -164,7 +165,7 @@ static bool consume(demo_exchange *x, const uint8_t *in, size_t len)
 
     if (!a->started && len > 0) {
         a->started = true;
-        x->sample.first_byte_us = apr_time_now() - x->sent;
+        x->sample.first_byte_us = demo_now() - x->sent;
     }
     while (len > 0) {
         fcgiw_event ev;
@@ -274,7 +275,7 @@ bool demo_recv_answer(demo_exchange *x)
             && demo_wait(x, x->conn->fd, POLLIN, DEMO_PHASE_READ, x->dir->timeout.read) == 0) {
             return false;
         }
-        if (x->deadline > 0 && !x->answer.ended && apr_time_now() >= x->deadline) {
+        if (x->deadline > 0 && !x->answer.ended && demo_now() >= x->deadline) {
             return demo_fail(x, DEMO_PHASE_TOTAL, HTTP_GATEWAY_TIME_OUT, APR_TIMEUP,
                              "DemoTimeout total= ran out");
         }

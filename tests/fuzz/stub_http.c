@@ -31,6 +31,7 @@
 #include "util_filter.h"
 
 #include "mod_demo/demo_metrics.h"
+#include "mod_demo/demo_segment.h"
 #include "mod_demo/demo_spool.h"
 
 FUZZ_NOT_COVERED
@@ -421,6 +422,11 @@ apr_status_t ap_pass_brigade(ap_filter_t *next, apr_bucket_brigade *bb)
 }
 
 /* --- the module's counters ---------------------------------------------------------------- */
+
+int64_t demo_now(void)
+{
+    return apr_time_now();
+}
 
 void demo_metrics_count(enum demo_counter id, uint64_t n)
 {

@@ -13,6 +13,7 @@
 #include "mod_demo/demo_backend.h"
 #include "mod_demo/demo_bound.h"
 #include "mod_demo/demo_pool.h"
+#include "mod_demo/demo_segment.h"
 #include "mod_demo/demo_shm.h"
 #include "stub_httpd.h"
 
@@ -87,14 +88,14 @@ static void test_who_waits_gets_it_before_who_comes(void **state)
     (void)state;
     for (int i = 0; i < TURNS && quick < QUICK; i++) {
         demo_conn *conn = the_connection();
-        apr_time_t began = apr_time_now();
+        apr_time_t began = demo_now();
         bool admitted;
         guest g;
         int mine;
         bool in_time;
         guest_start(&g);
-        in_time = apr_time_now() - began < TOO_LATE_US;
-        conn->taken = apr_time_now();   /* an answer of microseconds */
+        in_time = demo_now() - began < TOO_LATE_US;
+        conn->taken = demo_now();   /* an answer of microseconds */
         demo_pool_give(conn, &conf);
         conn = demo_pool_take(&target, &conf, &admitted);
         mine = atomic_fetch_add(&turn, 1);
@@ -118,13 +119,13 @@ static void test_who_waits_may_open_in_stead_of_what_is_closed(void **state)
     (void)state;
     for (int i = 0; i < TURNS && good == 0; i++) {
         demo_conn *conn = the_connection();
-        apr_time_t began = apr_time_now();
+        apr_time_t began = demo_now();
         guest g;
         guest_start(&g);
         demo_pool_drop(conn);
         guest_end(&g);
         assert_true(g.conn == NULL);
-        good += g.admitted && apr_time_now() - began < TOO_LATE_US;
+        good += g.admitted && demo_now() - began < TOO_LATE_US;
     }
     assert_int_equal(good, 1);
 }
