@@ -8,7 +8,7 @@ import time
 import uuid
 from pathlib import Path
 
-from . import fcgi, paths, wait, writers
+from . import fcgi, http, paths, wait, writers
 
 
 def seed(folder, rows: int = 0, row_bytes: int = 1000, journal: str = "wal") -> Path:
@@ -102,10 +102,7 @@ class Writers:
         while not self._stop.is_set():
             wid, sent, relay = f"w{who}-{uuid.uuid4().hex}", time.monotonic(), random.choice(self.relays)
             try:
-                with fcgi.Client(relay, timeout=30) as c:
-                    r = c.request(fcgi.script_params("/sidecar.php", f"{self.docroot}/sidecar.php", "POST",
-                                                     query=f"id={wid}{self.query}"))
-                ok, why = r.complete and r.status == 200 and r.body == b"ok", f"{r.protocol_status} {r.out[:200]!r}"
+                ok, why = self._send(relay, wid)
             except OSError as e:
                 ok, why = False, f"{relay}: {type(e).__name__}: {e}"
             now = time.monotonic()
@@ -117,6 +114,12 @@ class Writers:
                     self.failed.append((wid, why))
             if self.pause:
                 self._stop.wait(self.pause)
+
+    def _send(self, relay, wid: str) -> tuple[bool, str]:
+        """One write: was it acknowledged, and what came instead."""
+        with fcgi.Client(relay, timeout=30) as c:
+            r = c.request(fcgi.script_params("/sidecar.php", f"{self.docroot}/sidecar.php", "POST", query=f"id={wid}{self.query}"))
+        return r.complete and r.status == 200 and r.body == b"ok", f"{r.protocol_status} {r.out[:200]!r}"
 
     def wait(self, n: int, timeout: float = 30) -> None:
         """Until n more were acknowledged."""
@@ -137,3 +140,16 @@ class Writers:
         have = set(rows)
         return {"acknowledged": len(self.acknowledged), "lost": [i for i in self.acknowledged if i not in have],
                 "duplicated": len(rows) - len(have), "failed": self.failed}
+
+
+class HttpWriters(Writers):
+    """The same through a web server in front of the relays."""
+
+    def __init__(self, port: int, n: int = 8, query: str = ""):
+        super().__init__("", [port], n, query)
+
+    def _send(self, relay, wid: str) -> tuple[bool, str]:
+        with http.Connection(relay, timeout=30) as c:
+            c.request("POST", f"/sidecar.php?id={wid}{self.query}")
+            r = c.read()
+        return r.status == 200 and r.body == b"ok", f"{r.status} {r.body[:200]!r}"
