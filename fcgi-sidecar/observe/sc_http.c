@@ -93,32 +93,59 @@ static enum MHD_Result reply_text(struct MHD_Connection *c, unsigned status, con
 
 struct check {
     const char *name, *why;
-    bool ok;
+    bool ok, out; /* out: excluded by the query */
 };
 
 static size_t run_checks(sc_node *n, bool readiness, struct check checks[2])
 {
-    checks[0] = (struct check){ "serve", "the event loops run", true };
+    checks[0] = (struct check){ .name = "serve", .why = "the event loops run", .ok = true };
     if (!readiness) {
         return 1;
     }
-    checks[1] = (struct check){ "database", "", false };
+    checks[1] = (struct check){ .name = "database", .why = "" };
     checks[1].ok = sc_status_ready(n, &checks[1].why);
     return 2;
 }
 
-static void write_verbose(struct text *t, const struct check *c, size_t count,
-                          const char *exclude)
+/* What ?exclude= names, any number of times. */
+struct exclusion {
+    struct check *checks;
+    size_t count;
+    struct text unknown; /* a line for each name that no check has */
+};
+
+static enum MHD_Result exclude_one(void *context, enum MHD_ValueKind kind, const char *key,
+                                   const char *value)
+{
+    struct exclusion *e = context;
+    size_t i;
+
+    (void)kind;
+    if (strcmp(key, "exclude") != 0 || value == NULL) {
+        return MHD_YES;
+    }
+    for (i = 0; i < e->count && strcmp(value, e->checks[i].name) != 0; i++) {
+    }
+    if (i < e->count) {
+        e->checks[i].out = true;
+    }
+    else {
+        text_puts(&e->unknown, "warn: no such check to exclude: ");
+        text_puts(&e->unknown, value);
+        text_puts(&e->unknown, "\n");
+    }
+    return MHD_YES;
+}
+
+static void write_verbose(struct text *t, const struct check *c, size_t count)
 {
     size_t i;
 
     for (i = 0; i < count; i++) {
-        bool out = exclude != NULL && strcmp(exclude, c[i].name) == 0;
-
-        text_puts(t, out || c[i].ok ? "[+]" : "[-]");
+        text_puts(t, c[i].out || c[i].ok ? "[+]" : "[-]");
         text_puts(t, c[i].name);
-        text_puts(t, out ? " excluded" : c[i].ok ? " ok: " : " failed: ");
-        text_puts(t, out ? "" : c[i].why);
+        text_puts(t, c[i].out ? " excluded" : c[i].ok ? " ok: " : " failed: ");
+        text_puts(t, c[i].out ? "" : c[i].why);
         text_puts(t, "\n");
     }
 }
@@ -144,26 +171,32 @@ static void write_health_json(struct text *t, const struct check *c, size_t coun
 
 static enum MHD_Result health(struct MHD_Connection *c, sc_node *n, bool readiness)
 {
-    const char *exclude = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "exclude");
     const char *accept = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Accept");
     const char *verbose = NULL;
     bool wants_verbose = MHD_lookup_connection_value_n(c, MHD_GET_ARGUMENT_KIND, "verbose", 7,
                                                        &verbose, NULL) == MHD_YES;
     struct check checks[2];
     size_t count = run_checks(n, readiness, checks), i;
+    struct exclusion excluded = { .checks = checks, .count = count };
     struct text t = { 0 };
     bool pass = true;
 
+    (void)MHD_get_connection_values(c, MHD_GET_ARGUMENT_KIND, exclude_one, &excluded);
     for (i = 0; i < count; i++) {
-        pass = pass && (checks[i].ok || (exclude != NULL && strcmp(exclude, checks[i].name) == 0));
+        pass = pass && (checks[i].ok || checks[i].out);
     }
     if (accept != NULL && strstr(accept, "application/health+json") != NULL) {
+        free(excluded.unknown.data);
         write_health_json(&t, checks, count, pass);
         return reply(c, pass ? 200 : 503, "application/health+json", &t);
     }
     if (wants_verbose || !pass) {
-        write_verbose(&t, checks, count, exclude);
+        write_verbose(&t, checks, count);
     }
+    if (excluded.unknown.data != NULL) {
+        text_add(&t, excluded.unknown.data, excluded.unknown.len);
+    }
+    free(excluded.unknown.data);
     text_puts(&t, pass ? "ok\n" : "failed\n");
     return reply(c, pass ? 200 : 503, "text/plain; charset=utf-8", &t);
 }

@@ -257,6 +257,8 @@ def test_metrics_are_clean(pair):
     assert 'sidecar_state{state="STANDBY"} 1' in b.http("/metrics").text
     assert a.http("/nothing").status == 404
     assert a.http("/readyz?verbose").text.startswith("[+]serve ok")
+    both = a.http("/readyz?verbose&exclude=serve&exclude=database&exclude=nobody").text
+    assert both == "[+]serve excluded\n[+]database excluded\nwarn: no such check to exclude: nobody\nok\n"
     assert a.http("/readyz", headers={"Accept": "application/health+json"}).text.startswith('{"checks"')
 
 
