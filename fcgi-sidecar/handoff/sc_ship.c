@@ -19,7 +19,8 @@
 #define POLL_IDLE_MS  20
 #define BUSY_FOR_MS   1000 /* how long after a commit the log counts as busy */
 #define HEARTBEAT_MS  500
-#define GIVE_WAY_US   50000 /* longest pause between two pieces of a base */
+#define GIVE_WAY      5      /* times as long as a piece of a base took is the pause behind it, */
+#define GIVE_WAY_US   100000 /* and at most this */
 #define TIDY_FRAMES   4000 /* length of the log at which its restart is helped */
 
 struct sc_follower {
@@ -338,7 +339,7 @@ static apr_status_t read_piece(struct stream *s, uint32_t first, uint32_t count)
     return rv;
 }
 
-/* While requests are served the copy takes half of the time only: processor and
+/* While requests are served the copy takes a sixth of the time only: processor and
  * disk are theirs as well. */
 static void give_way(struct stream *s, int64_t took_us)
 {
@@ -346,7 +347,7 @@ static void give_way(struct stream *s, int64_t took_us)
 
     sc_relay_stats_get(s->node->relay, &stats);
     if (stats.completed != s->completed) {
-        apr_sleep(took_us < GIVE_WAY_US ? took_us : GIVE_WAY_US);
+        apr_sleep(took_us < GIVE_WAY_US / GIVE_WAY ? took_us * GIVE_WAY : GIVE_WAY_US);
     }
     s->completed = stats.completed;
 }
