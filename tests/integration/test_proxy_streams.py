@@ -113,7 +113,7 @@ def test_streamed_upload_that_breaks_off(httpd, responder):
     c.send(b"abc")
     wait.until(lambda: b.requests, 5)
     c.close()
-    b.last.sock.settimeout(5)
+    wait.until(lambda: b.open == 0, 5, "the end of the connection to the backend")
     wait.until(lambda: h.error_log.grep("DM1003.*client: "), 5, "the note of the client's end")
 
 
