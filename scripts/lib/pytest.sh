@@ -13,7 +13,7 @@ run_pytest() {
     local -a parallel=() first=()
     shift 2
     if "$PYTHON" -c 'import xdist' 2>/dev/null && [ "$name" != e2e ]; then
-        parallel=(-n "$((JOBS < 2 ? 2 : 4))" --dist loadgroup)
+        parallel=(-n "$((JOBS < 2 ? 2 : 6))" --dist loadgroup)
     fi
     pytest_once "$name" "$limit" "${parallel[@]}" --durations=5 "$@" || rc=$?
     if [ ! -s "$LOG/$name.json" ]; then

@@ -73,9 +73,20 @@ class Browser:
         self._wait_for_next(page)
 
     def _wait_for_next(self, page) -> None:
-        from selenium.webdriver.support.expected_conditions import staleness_of
+        from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
         from selenium.webdriver.support.ui import WebDriverWait
-        WebDriverWait(self.driver, 20 * wait.FACTOR).until(staleness_of(page))
+
+        def gone(_):
+            try:
+                page.is_enabled()
+                return False
+            except StaleElementReferenceException:
+                return True
+            except WebDriverException as e:     # what ChromeDriver says while the documents change
+                if "does not belong to the document" in str(e):
+                    return True
+                raise
+        WebDriverWait(self.driver, 20 * wait.FACTOR).until(gone)
         WebDriverWait(self.driver, 20 * wait.FACTOR).until(lambda d: d.execute_script("return document.readyState") == "complete")
 
     @property
