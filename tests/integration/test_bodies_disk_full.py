@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from tools import http, paths, wait
+from tools.httpd import PHP
 
 MIB = 1 << 20
 DISK = 2 * MIB
@@ -26,7 +27,7 @@ def disk(module_tmp):
 @pytest.fixture(scope="module")
 def site(disk, module_httpd, module_php_fpm):
     fpm = module_php_fpm(2).start()
-    h = module_httpd(f"DemoBackend {fpm.url}\n<FilesMatch \\.php$>\nSetHandler demo-fcgi\n</FilesMatch>", docroot=fpm.docroot,
+    h = module_httpd(f"DemoBackend {fpm.url}\n{PHP}", docroot=fpm.docroot,
                      env={"TMPDIR": str(disk)}, mpm_config="ServerLimit 2\nStartServers 1\nThreadsPerChild 8\nMaxRequestWorkers 8\n"
                      "MinSpareThreads 1\nMaxSpareThreads 8")
     h.fpm = fpm
