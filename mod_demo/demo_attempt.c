@@ -6,6 +6,8 @@
 #include "apr_strings.h"
 #include "http_log.h"
 
+#include "mod_demo/demo_header.h"
+#include "mod_demo/demo_output.h"
 #include "mod_demo/demo_params.h"
 #include "mod_demo/demo_pool.h"
 #include "mod_demo/demo_recv.h"
@@ -136,11 +138,26 @@ static enum demo_outcome outcome_of(const demo_exchange *x, bool stale)
     case DEMO_PHASE_TOTAL:
         return DEMO_OUTCOME_ABORTED;
     default:
-        if (stale) {
+        if (stale || x->failure.unseen) {
             return DEMO_OUTCOME_ABORTED;
         }
         return x->failure.queueable && x->failure.cause != ECONNREFUSED
                && x->failure.cause != ENOENT ? DEMO_OUTCOME_BUSY : DEMO_OUTCOME_FAILED;
+    }
+}
+
+/* A reload of php-fpm ends the worker of a kept connection with the end of STDIN
+ * unread; so its system resets the connection and drops what it had not sent yet
+ * of the answer.  Where the client has nothing of that either, the answer never
+ * came (what may not be repeated is not sent on a kept connection): on one that
+ * is not kept it comes whole. */
+static void forget_unseen(demo_exchange *x)
+{
+    if (x->failure.phase == DEMO_PHASE_READ && x->failure.cause == ECONNRESET
+        && x->conn->counted && x->answer.header_done && demo_output_take_back(x)) {
+        demo_header_take_back(x);
+        demo_recv_init(x);
+        x->failure.unseen = x->fresh_only = true;
     }
 }
 
@@ -167,6 +184,9 @@ static bool attempt(demo_exchange *x, int avoid_slot, int *slot, bool *stale)
         x->sent = demo_now();
         ok = demo_send_request(x) && demo_recv_answer(x);
         *stale = !ok && x->conn->reused && !x->answer.started;
+        if (!ok) {
+            forget_unseen(x);
+        }
         connection_release(x);
     }
     demo_balance_done(&x->target, outcome_of(x, *stale));
@@ -205,11 +225,13 @@ static bool may_retry(demo_exchange *x, bool stale, unsigned tried)
     return !(f->elsewhere_only || x->answer.started) || demo_cluster_size(x->server->cluster) > 1;
 }
 
-/* stale: php-fpm ended a kept connection, as it does after pm.max_requests. */
+/* stale, unseen: php-fpm ended a kept connection, as it does after
+ * pm.max_requests and at a reload. */
 static void failure_log(demo_exchange *x, bool last, bool stale)
 {
     const demo_failure *f = &x->failure;
-    int level = f->phase == DEMO_PHASE_CLIENT || (stale && !last) ? APLOG_INFO
+    bool expected = stale || f->unseen;
+    int level = f->phase == DEMO_PHASE_CLIENT || (expected && !last) ? APLOG_INFO
                 : last ? APLOG_ERR : APLOG_WARNING;
 
     ap_log_rerror(APLOG_MARK, level, f->cause, x->r, "DM1003: backend %s: %s: %s (attempt %u%s, "

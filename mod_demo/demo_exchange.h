@@ -36,6 +36,8 @@ typedef struct {
     bool untouched;        /* nothing of the request can have reached PHP */
     bool queueable;        /* the backend refuses or is saturated: waiting may help */
     bool elsewhere_only;   /* trying the same address again is of no use */
+    bool unseen;           /* php-fpm ended a kept connection within an answer of which the client
+                            * has nothing yet: as if it had never come */
 } demo_failure;
 
 /* The request, encoded once for all attempts. */
@@ -49,6 +51,15 @@ typedef struct {
     apr_off_t stated_len; /* CONTENT_LENGTH as sent; -1: none is */
     apr_bucket_brigade *incoming; /* empty between two reads: one for all, pools give nothing back */
 } demo_request;
+
+/* What the header of an answer changes of the request_rec, as it was before. */
+typedef struct {
+    apr_table_t *headers_out; /* a copy; NULL: nothing was kept */
+    const char *content_type;
+    const char *status_line;
+    apr_off_t clength;
+    int status;
+} demo_before;
 
 /* The answer of one attempt. */
 typedef struct {
@@ -66,6 +77,7 @@ typedef struct {
     const char *redirect;   /* local Location: path of the site, or NULL */
     char *error_line;       /* a line of STDERR that has no end yet; r->pool */
     size_t error_len;
+    demo_before before;
 } demo_answer;
 
 /* How the body goes to the client, see demo_output.h. */

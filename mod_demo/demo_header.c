@@ -138,6 +138,33 @@ static bool is_local_redirect(const summary *sum)
            && sum->location[1] != '/';
 }
 
+/* Only kept connections end in the middle of an answer as a matter of course. */
+static void before_keep(demo_exchange *x)
+{
+    const request_rec *r = x->r;
+
+    if (x->conn->counted) {
+        x->answer.before = (demo_before){
+            .headers_out = apr_table_copy(r->pool, r->headers_out), .content_type = r->content_type,
+            .status_line = r->status_line, .clength = r->clength, .status = r->status
+        };
+    }
+}
+
+void demo_header_take_back(demo_exchange *x)
+{
+    request_rec *r = x->r;
+    const demo_before *b = &x->answer.before;
+
+    if (b->headers_out != NULL) {
+        r->headers_out = b->headers_out;
+        r->content_type = b->content_type;
+        r->status_line = b->status_line;
+        r->clength = b->clength;
+        r->status = b->status;
+    }
+}
+
 static bool header_apply(demo_exchange *x, const char *header, size_t len)
 {
     request_rec *r = x->r;
@@ -153,6 +180,7 @@ static bool header_apply(demo_exchange *x, const char *header, size_t len)
         a->discard = true;
         return true;
     }
+    before_keep(x);
     status_set(r, &sum);
     fields_set(r, apr_pstrmemdup(r->pool, header, len), len);
     a->stated_len = sum.length;

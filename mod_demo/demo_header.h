@@ -13,4 +13,8 @@
  * demo_fail(): malformed, or longer than DemoLimit headers=. */
 bool demo_header_feed(demo_exchange *x, const char *data, size_t len, size_t *used);
 
+/* The request_rec as it was before the header, which is to have come on a
+ * connection that may be kept, and nothing of whose answer went out. */
+void demo_header_take_back(demo_exchange *x);
+
 #endif /* DEMO_HEADER_H */

@@ -184,6 +184,20 @@ bool demo_output_write(demo_exchange *x, const char *data, size_t len)
     return write_through(x, data, len);
 }
 
+bool demo_output_take_back(demo_exchange *x)
+{
+    demo_output *o = &x->output;
+
+    if (o->passed || o->spool.file != NULL) {
+        return false;
+    }
+    if (o->bb != NULL) {
+        apr_brigade_destroy(o->bb);
+    }
+    *o = (demo_output){ .bb = NULL };
+    return true;
+}
+
 /* Is this the whole of a small answer on a connection that takes it at once? */
 static bool goes_out_at_once(const demo_exchange *x)
 {

@@ -27,6 +27,9 @@ void demo_output_begin(demo_exchange *x, bool immediate);
  * after demo_fail(): the client is gone. */
 bool demo_output_write(demo_exchange *x, const char *data, size_t len);
 
+/* Forgets the body so far.  False, and nothing done: some of it is on its way. */
+bool demo_output_take_back(demo_exchange *x);
+
 /* The answer is whole: the rest and the end of it go down the filters. */
 bool demo_output_end(demo_exchange *x);
 

@@ -14,6 +14,7 @@
 #include "apr_tables.h"
 
 #include "lib/cgih.h"
+#include "mod_demo/demo_header.h"
 #include "mod_demo/demo_output.h"
 #include "mod_demo/demo_recv.h"
 
@@ -35,6 +36,7 @@ static stub_plan plan_of(const uint8_t *data, size_t size, size_t piece)
         .wire = data + 3, .len = size - 3, .piece = piece,
         .waits = data[0] & WAITS, .reset = data[0] & RESET, .http2 = data[0] & HTTP2,
         .head = data[0] & HEAD, .brief = data[2] & 1, .client_socket = data[2] & 2,
+        .counted = data[2] & 4,
         .slow_after = STUB_NEVER, .lost_after = STUB_NEVER, .disk_full_after = STUB_NEVER,
     };
 
@@ -223,7 +225,7 @@ static void describe(const stub_result *s, seen *out)
     stub_append(&out->body, s->body.data, s->body.len);
 }
 
-/* As demo_handler.c does it. */
+/* As demo_attempt.c and demo_handler.c do it. */
 static void run(const stub_plan *plan, seen *out)
 {
     stub_result *s = stub_begin(plan);
@@ -232,6 +234,11 @@ static void run(const stub_plan *plan, seen *out)
 
     demo_recv_init(x);
     ok = demo_recv_answer(x);
+    if (plan->counted && x->failure.phase == DEMO_PHASE_READ && x->answer.header_done
+        && demo_output_take_back(x)) {
+        demo_header_take_back(x);
+        demo_recv_init(x);
+    }
     if (ok && x->answer.redirect == NULL) {
         ok = demo_output_end(x);
     }

@@ -394,3 +394,52 @@ def test_wire_post_is_never_sent_twice(server, backend):
     server.error_log.claim("DM1003.*closed the connection before it answered.*attempt 1", count=1)
     assert http.post(server, "/x.php", b"order").status == 502
     assert len(backend.requests) == 1
+
+
+# --- php-fpm is reloaded: a kept connection is reset within an answer ----------------------------------------------
+CUT = [lambda ex: fcgi.response("half of it", PLAIN + "X-Cut: 1\r\nContent-Length: 200\r\nStatus: 203 Cut\r\n", end=False, req_id=ex.id),
+       0.05, Reset()]
+WHOLE = fcgi.response("whole", "Content-Type: text/css\r\n")
+
+
+@pytest.mark.parametrize("on", ["another", "first"])
+def test_wire_answer_cut_by_a_reset_comes_again_whole(ask, server, backend, on):
+    """The client has nothing of it yet: neither a field of the first answer nor a byte of its body is in the second."""
+    if on == "another":
+        assert ask(fcgi.response("one")).body == b"one"
+    r = ask(CUT, WHOLE)
+    assert (r.status, r.body, r.header("Content-Type"), r.header("Content-Length")) == (200, b"whole", "text/css", "5")
+    assert r.header("X-Cut") is None
+    assert len(backend.requests) == 2 and not backend.requests[1].keep_conn
+    assert server.error_log.wait_for(r"DM1003: backend .*read: .*within the body \(attempt 1, another follows")
+
+
+def test_wire_answer_cut_twice_is_no_clean_end(ask, error, backend):
+    error("read: .*within the body .attempt 2,")
+    with pytest.raises((http.Truncated, ConnectionResetError)):
+        ask(CUT)
+    assert len(backend.requests) == 2
+
+
+@pytest.mark.parametrize("head,body", [("X-Accel-Buffering: no\r\n", b"began"), ("", b"x" * 40000)])
+def test_wire_answer_cut_when_the_client_has_some_is_not_repeated(ask, error, backend, head, body):
+    error("read: .*within the body .attempt 1,")
+    with pytest.raises((http.Truncated, ConnectionResetError)):
+        ask([fcgi.response(body, PLAIN + head, end=False), 0.2, Reset()], WHOLE)
+    assert len(backend.requests) == 1
+
+
+def test_wire_post_cut_by_a_reset_is_not_repeated(server, backend, error):
+    error("read: .*within the body .attempt 1,")
+    backend.forget()
+    backend.script(CUT, WHOLE)
+    with pytest.raises((http.Truncated, ConnectionResetError)):
+        http.post(server, "/x.php", b"order")
+    assert len(backend.requests) == 1
+
+
+def test_wire_answer_cut_with_one_attempt_is_502(httpd, responder):
+    b = responder(CUT, WHOLE)
+    h = httpd(f'DemoBackend {b.url}\nDemoRetry attempts=1\n<Location "/">\n    SetHandler demo-fcgi\n</Location>\n').start()
+    h.error_log.claim("DM1003: .*within the body .attempt 1,", count=1)
+    assert http.get(h, "/x.php").status == 502 and len(b.requests) == 1
