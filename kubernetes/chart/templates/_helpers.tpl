@@ -84,6 +84,21 @@ priorityClassName: {{ . }}
 {{- end -}}
 {{- end }}
 
+{{- define "mod-demo.appSecret" -}}
+{{- if eq .Values.appSecret.mode "existing" -}}
+{{ required "appSecret.existingSecret: name your Secret, or choose another appSecret.mode" .Values.appSecret.existingSecret }}
+{{- else -}}
+{{ include "mod-demo.php" . }}-app
+{{- end -}}
+{{- end }}
+
+{{/* The volume source of a key, a file of the name "secret": (dict "name" SECRET "mode" MODE) */}}
+{{- define "mod-demo.keyVolume" -}}
+secretName: {{ .name }}
+defaultMode: 0440
+items: [{key: {{ ternary "token" "secret" (eq .mode "serviceAccountToken") }}, path: secret}]
+{{- end }}
+
 {{/* How long a terminating pod looks for a successor: the grace period without what ending takes. */}}
 {{- define "mod-demo.handoffSeconds" -}}
 {{ sub .Values.phpFpm.terminationGracePeriodSeconds (add .Values.phpFpm.lingerSeconds 40) | max 10 }}
