@@ -68,6 +68,22 @@ cluster_images() {
     fi
 }
 
+# cluster_images_of: the commits that the archives were built of
+cluster_images_of() {
+    "$PYTHON" - "$CLUSTER_IMAGES" <<'PY' 2>/dev/null || printf 'unknown'
+import json
+import sys
+import tarfile
+found = []
+for part in ("httpd", "php-fpm"):
+    with tarfile.open(f"{sys.argv[1]}/{part}.tar") as archive:
+        manifest = json.load(archive.extractfile("manifest.json"))
+        labels = json.load(archive.extractfile(manifest[0]["Config"]))["config"].get("Labels") or {}
+        found.append(part + " of " + labels.get("org.opencontainers.image.revision", "unknown")[:12])
+print(", ".join(found), end="")
+PY
+}
+
 # cluster_load_each COMMAND…: once for each archive
 cluster_load_each() {
     local archive

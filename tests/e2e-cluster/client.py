@@ -4,7 +4,8 @@
     client.py write URL FILE [--writers N] [--rate N]   unique-id writers until SIGTERM; a JSON line a request into FILE,
                                                         and one for each time in which this process itself did not run
     client.py list URL [--after ROW]                    what the site has stored: a JSON list of [row, id]
-    client.py load URL [--seconds N] [--threads N]      GETs as fast as they go; prints how many were answered
+    client.py load URL [--seconds N] [--threads N]      GETs as fast as they go, until SIGTERM at the latest; prints how many
+                                                        were answered
     client.py get URL                                   one GET: status line and body
     client.py sign-up URL JAR | who URL JAR             signs in and leaves a note; tells whether both are still there
                                                         (E2E_APP=symfony: jane_admin, and a comment)
@@ -125,13 +126,14 @@ def stored(args) -> None:
 
 # -- other traffic -----------------------------------------------------------------------
 def load(args) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     path = urllib.parse.urlsplit(args.url).path or "/"
     end, answered, lock = time.monotonic() + args.seconds, [0, 0], threading.Lock()
 
     def run():
         good = bad = 0
         con = connection(args.url, 20)
-        while time.monotonic() < end:
+        while time.monotonic() < end and not stop.is_set():
             try:
                 con.request("GET", path)
                 answer = con.getresponse()

@@ -7,7 +7,9 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
+from datetime import datetime
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -123,6 +125,66 @@ def stood_still(stalls: list[list[float]], begin: float, end: float) -> float:
     return sum(max(0.0, min(b, end) - max(a, begin)) for a, b in stalls)
 
 
+# -- why a gap was there -------------------------------------------------------------------
+class PodLogs:
+    """Keeps the logs of all pods on the test cluster's nodes, those too whose pods are gone: a link to each file."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.nodes, self.ended = folder, os.environ.get("E2E_CTR_DIR", ""), threading.Event()
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.log"):
+            old.unlink()
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    def _follow(self) -> None:
+        while self.nodes and not self.ended.wait(0.5):
+            self.keep()
+
+    def end(self) -> None:
+        self.ended.set()
+        self.keep()
+
+    def keep(self) -> None:
+        for file in Path(self.nodes or os.devnull).glob(f"node*/pod-logs/{NAMESPACE}_*/*/*.log"):
+            pod, container = file.parts[-3].split("_")[1], file.parts[-2]
+            try:
+                os.link(file, self.folder / f"{pod}.{container}.{file.name}")
+            except OSError:     # it is here already, or gone just now, or that is another file system
+                pass
+
+    def between(self, begin: float, end: float) -> list[str]:
+        """The lines of these seconds, in order; of httpd what is no access log."""
+        lines = []
+        for file in self.folder.glob("*.log"):
+            for line in file.read_text(errors="replace").splitlines():
+                at, stream, _, text = (line.split(" ", 3) + ["", "", ""])[:4]
+                try:
+                    when = datetime.fromisoformat(at[:26] + "+00:00").timestamp()
+                except ValueError:
+                    continue
+                if begin <= when <= end and not (stream == "stdout" and ".httpd." in file.name) and '"GET /' not in text:
+                    lines.append((when, f"{at[11:23]} {file.name[:-4]}: {text}"))
+        return [text for _, text in sorted(lines)]
+
+
+GAPS = 3        # of each case, the longest ones, have their lines written down
+AROUND = 2.0    # s before and after
+
+
+def clock(when: float) -> str:
+    return datetime.utcfromtimestamp(when).isoformat(timespec="milliseconds")[11:]
+
+
+def timeline(logs: PodLogs, done: list[float], stalls: list[list[float]]) -> str:
+    """What the pods said around the longest gaps between two acknowledged writes."""
+    gaps = sorted(((b - a - stood_still(stalls, a, b), a, b) for a, b in zip(done, done[1:])), reverse=True)[:GAPS]
+    said = []
+    for length, a, b in gaps:
+        said.append(f"== {1000 * length:.0f} ms without an acknowledged write: {clock(a)} to {clock(b)}")
+        said += logs.between(a - AROUND, b + AROUND) + [""]
+    return "\n".join(said)
+
+
 class Writers:
     """Unique-id writers around a case; row tells what it cost them."""
 
@@ -131,6 +193,7 @@ class Writers:
     def __init__(self, case: str, folder: Path, rate: float):
         self.row = Row(case)
         self.file = folder / (case.replace(" ", "-").replace("/", "-") + ".jsonl")
+        self.logs = PodLogs(self.file.with_suffix(".logs"))
         self.rate = rate
         self.base = Writers.seen = max((row for row, _ in stored(Writers.seen)), default=Writers.seen)
         self.file.unlink(missing_ok=True)
@@ -146,6 +209,7 @@ class Writers:
     def stop(self) -> Row:
         self.proc.send_signal(signal.SIGTERM)
         self.proc.wait(90)
+        self.logs.end()
         lines = [json.loads(line) for line in self.file.read_text().splitlines()]
         writes = [w for w in lines if isinstance(w, list)]
         stalls = [w["stalled"] for w in lines if isinstance(w, dict)]
@@ -161,6 +225,7 @@ class Writers:
         row.duplicated = sum(w[3] == 409 for w in writes)
         row.failed = len(writes) - len(good)
         row.gap_ms = round(1000 * max((b - a - stood_still(stalls, a, b) for a, b in zip(done, done[1:])), default=0.0), 1)
+        self.file.with_suffix(".timeline").write_text(timeline(self.logs, done, stalls))
         row.stall_ms = round(1000 * max((b - a for a, b in stalls), default=0.0), 1)
         times = sorted(w[2] - w[1] for w in good)
         row.p99_ms = round(1000 * times[int(len(times) * 0.99)], 1) if times else 0.0

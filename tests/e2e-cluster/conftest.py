@@ -41,15 +41,20 @@ def seconds() -> float:
     return float(os.environ.get("E2E_SECONDS", "60"))
 
 
+#: Of the rate that is asked for, what has to be reached where no request may fail.
+RATE_SHARE = 0.75
+
+
 @pytest.fixture
 def writing(out, table, seconds, request):
     """writing(case) starts the writers and gives an object whose finish() checks and records what they saw."""
     started = []
 
     class Case(cluster.Writers):
-        def finish(self, failed: int | None = 0, gap_ms: float | None = None, note: str = "") -> cluster.Row:
-            """failed: the most failed requests that are all right, None: any number; gap_ms: the longest gap allowed."""
-            self.run_until(seconds)
+        def finish(self, failed: int | None = 0, gap_ms: float | None = None, note: str = "", at_least: float = seconds) -> cluster.Row:
+            """failed: the most failed requests that are all right, None: any number, and at any rate; gap_ms: the longest gap
+            allowed; at_least: seconds of load."""
+            self.run_until(at_least)
             row = self.stop()
             started.remove(self)
             row.note = note
@@ -60,10 +65,16 @@ def writing(out, table, seconds, request):
                 wrong.append(f"{row.failed} failed requests: {row.errors}")
             if gap_ms is not None and not os.environ.get("E2E_NO_GAP") and row.gap_ms > gap_ms:
                 wrong.append(f"a gap of {row.gap_ms:g} ms between two acknowledged writes, {gap_ms:g} allowed")
+            if failed is not None and not os.environ.get("E2E_NO_GAP") and row.rate < RATE_SHARE * self.rate:
+                wrong.append(f"{row.rate:g} writes a second, {RATE_SHARE * self.rate:g} wanted")
             if row.acknowledged < 10:
                 wrong.append(f"only {row.acknowledged} writes were acknowledged")
+            if wrong:
+                wrong.append(f"what the pods said then is in {self.file.with_suffix('.timeline')}")
             row.ok = not wrong
             table.add(row)
+            request.config.pluginmanager.getplugin("terminalreporter").write(
+                f"{row.lost} lost, {row.failed} failed, {row.rate:.0f}/s, {row.gap_ms:.0f} ms ")
             assert not wrong, f"{row.case}: " + "; ".join(wrong)
             return row
 
