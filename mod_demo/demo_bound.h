@@ -21,6 +21,10 @@
 /* For the address of this slot; DEMO_BOUND_MIN where nothing is known. */
 unsigned demo_bound_get(int slot);
 
+/* After this much of PHP's time (µs) a kept connection is closed, however busy:
+ * short where others wait, longer where nobody is seen to. */
+apr_interval_time_t demo_bound_slice(int slot);
+
 /* A request took `fresh` on a connection opened for it, where one on a kept
  * connection takes `kept` on average (0: not known). */
 void demo_bound_note(int slot, apr_interval_time_t fresh, apr_interval_time_t kept);

@@ -28,11 +28,6 @@ APLOG_USE_MODULE(demo);
 
 #define WANTED_US 200000 /* how long a wish of another child counts */
 
-/* After this much of PHP's time a connection is closed though it could be kept:
- * the worker goes back to its listen queue, and whoever waits there (another
- * gateway, another child, a POST) has his turn. */
-#define SLICE_US 50000
-
 /* A thread in idle_wait(), on its stack; under the lock. */
 typedef struct demo_waiter {
     struct demo_waiter *next;
@@ -455,6 +450,7 @@ void demo_pool_give(demo_conn *conn, const demo_pool_conf *conf)
 {
     demo_place *place = &pool.place[conn->slot];
     apr_time_t now = demo_now();
+    apr_interval_time_t slice = demo_bound_slice(conf->max == DEMO_POOL_AUTO ? conn->slot : -1);
     bool wake, others;
 
     conn->busy += now - conn->taken;
@@ -466,7 +462,7 @@ void demo_pool_give(demo_conn *conn, const demo_pool_conf *conf)
         return;
     }
     others = owed(place, conn->slot, conf, now);
-    if (conn->busy > SLICE_US || others || pool.stop || httpd_stops()) {
+    if (conn->busy > slice || others || pool.stop || httpd_stops()) {
         counted_drop(conn, !others);
         return;
     }

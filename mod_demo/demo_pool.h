@@ -7,9 +7,10 @@
  * again.  Beyond the bound a request waits shortly for a kept connection where
  * answers come fast, and else uses a connection of its own.  Who waited for 2 ms
  * is served before whoever comes; and when a connection is closed while requests
- * wait, the first of them opens another in its stead.  After 50 ms of
- * PHP's time a connection is closed, however busy: nobody starves in php-fpm's
- * listen queue behind kept connections, not even on a pool of one worker.
+ * wait, the first of them opens another in its stead.  After a
+ * slice of PHP's time (demo_bound_slice) a connection is closed, however busy:
+ * nobody starves in php-fpm's listen queue behind kept connections, not even on
+ * a pool of one worker.
  *
  * One pool a child; any thread.
  */

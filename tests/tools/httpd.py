@@ -33,6 +33,11 @@ HEALTH_PAGE = """\
 </Location>
 """
 
+ACCESS_LOG = """\
+LogFormat "%h %t \\"%r\\" %>s %O %D id=%{X-Test}i error=%{demo-error}n backend=%{demo-backend}n attempts=%{demo-attempts}n" test
+CustomLog "access.log" test
+"""
+
 TEMPLATE = """\
 ServerRoot "{root}"
 ServerName 127.0.0.1
@@ -45,9 +50,7 @@ Mutex file:{root} default
 {load}
 ErrorLog "{error_log}"
 LogLevel {log_level}
-LogFormat "%h %t \\"%r\\" %>s %O %D id=%{{X-Test}}i error=%{{demo-error}}n backend=%{{demo-backend}}n attempts=%{{demo-attempts}}n" test
-CustomLog "{root}/access.log" test
-TypesConfig "{root}/mime.types"
+{access_log}TypesConfig "{root}/mime.types"
 DocumentRoot "{docroot}"
 DirectoryIndex index.html index.php
 <Directory "/">
@@ -84,7 +87,7 @@ class Httpd:
 
     def __init__(self, tmp, config: str = "", modules=(), mpm: str = "event", env: dict[str, str] | None = None, *,
                  mpm_config: str | None = None, ports_count: int = 1, demo: bool = True, docroot=None,
-                 log_level: str = "info demo:debug", name: str = "httpd"):
+                 log_level: str = "info demo:debug", access_log: bool = True, name: str = "httpd"):
         self.binary = paths.require("apache2")
         self.name = name
         self.root = Path(tmp) / name
@@ -94,6 +97,7 @@ class Httpd:
         self.docroot.mkdir(parents=True, exist_ok=True)
         self.config, self.modules, self.mpm, self.mpm_config = config, list(modules), mpm, mpm_config
         self.demo, self.log_level, self.env = demo, log_level, dict(env or {})
+        self.access = access_log
         self.ports = [ports.free_port() for _ in range(ports_count)]
         self.error_log = LogWatch(self.root / "error.log")
         if paths.CHECKER == "memcheck":      # a child takes its time to look for leaks
@@ -139,6 +143,7 @@ class Httpd:
             user=f"User {who[0]}\nGroup {who[1]}" if who else "", load=self._load(),
             # A check that only took long, as they do on a starved machine, is not what a test is about.
             patience="DemoHealthCheck timeout=20s" if self.demo else "",
+            access_log=ACCESS_LOG if self.access else "",
             mpm=MPM[self.mpm] if self.mpm_config is None else self.mpm_config, config=self.config))
         return self.conf
 
