@@ -7,21 +7,23 @@
 #include "http_request.h"
 #include "mpm_common.h"
 
-#include "mod_demo/demo_balance.h"
-#include "mod_demo/demo_directives.h"
-#include "mod_demo/demo_handler.h"
-#include "mod_demo/demo_health.h"
-#include "mod_demo/demo_leader.h"
-#include "mod_demo/demo_metrics.h"
-#include "mod_demo/demo_park.h"
-#include "mod_demo/demo_path.h"
-#include "mod_demo/demo_pool.h"
-#include "mod_demo/demo_shm.h"
-#include "mod_demo/demo_spool.h"
+#include "mod_demo/backend/demo_cluster.h"
+#include "mod_demo/background/demo_leader.h"
+#include "mod_demo/config/demo_config.h"
+#include "mod_demo/config/demo_directives.h"
+#include "mod_demo/exchange/demo_spool.h"
+#include "mod_demo/observe/demo_health_page.h"
+#include "mod_demo/observe/demo_metrics_page.h"
+#include "mod_demo/pool/demo_pool.h"
+#include "mod_demo/request/demo_handler.h"
+#include "mod_demo/request/demo_park.h"
+#include "mod_demo/request/demo_path.h"
+#include "mod_demo/shm/demo_metrics.h"
+#include "mod_demo/shm/demo_shm.h"
 
 static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 {
-    demo_balance_reset(pconf);
+    demo_cluster_reset();
     return OK;
 }
 
@@ -30,10 +32,9 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK; /* the first of two readings at the start */
     }
-    if (demo_shm_open(s) != APR_SUCCESS || demo_balance_publish(s) != APR_SUCCESS) {
+    if (demo_shm_open(s) != APR_SUCCESS || demo_config_publish(s) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    demo_config_review(s);
     return OK;
 }
 

@@ -14,9 +14,9 @@
 #include "apr_tables.h"
 
 #include "lib/cgih.h"
-#include "mod_demo/demo_header.h"
-#include "mod_demo/demo_output.h"
-#include "mod_demo/demo_recv.h"
+#include "mod_demo/response/demo_header.h"
+#include "mod_demo/response/demo_output.h"
+#include "mod_demo/response/demo_recv.h"
 
 FUZZ_NOT_COVERED
 

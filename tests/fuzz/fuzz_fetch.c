@@ -12,8 +12,8 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
-#include "mod_demo/demo_fetch.h"
-#include "mod_demo/demo_status.h"
+#include "mod_demo/background/demo_fetch.h"
+#include "mod_demo/observe/demo_status.h"
 
 FUZZ_NOT_COVERED
 

@@ -13,7 +13,7 @@
 #include "util_script.h"
 
 #include "lib/fcgiw.h"
-#include "mod_demo/demo_params.h"
+#include "mod_demo/request/demo_params.h"
 
 FUZZ_NOT_COVERED
 

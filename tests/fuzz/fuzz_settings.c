@@ -10,8 +10,8 @@
 #include "apr_general.h"
 #include "apr_pools.h"
 
-#include "mod_demo/demo_endpoint.h"
-#include "mod_demo/demo_options.h"
+#include "mod_demo/backend/demo_endpoint.h"
+#include "mod_demo/config/demo_options.h"
 
 FUZZ_NOT_COVERED
 

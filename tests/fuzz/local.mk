@@ -55,8 +55,7 @@ tests_fuzz_fuzz_prom_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 tests_fuzz_fuzz_prom_LDADD = lib/libdemo.la
 
 # The module's request path, with as much of httpd as it calls.
-STUB_HTTP = %D%/fuzz.h %D%/stub_http.c %D%/stub_http.h mod_demo/demo_exchange.c mod_demo/demo_header.c \
-	mod_demo/demo_output.c mod_demo/demo_recv.c mod_demo/demo_spool.c
+STUB_HTTP = %D%/fuzz.h %D%/stub_http.c %D%/stub_http.h $(DEMO_EXCHANGE) $(DEMO_RESPONSE)
 STUB_HTTP_CPPFLAGS = $(AM_CPPFLAGS) $(HTTPD_CPPFLAGS) $(APR_CFLAGS) $(APU_CFLAGS)
 STUB_HTTP_LIBS = lib/libdemo.la -laprutil-1 $(APR_LIBS)
 STUB_HTTP_WRAP = -Wl,--wrap=recv,--wrap=poll,--wrap=ioctl,--wrap=setsockopt,--wrap=sched_yield \
@@ -70,7 +69,7 @@ tests_fuzz_fuzz_answer_CPPFLAGS = $(STUB_HTTP_CPPFLAGS)
 tests_fuzz_fuzz_answer_LDFLAGS = $(AM_LDFLAGS) $(STUB_HTTP_WRAP) $(LIBFUZZER)
 tests_fuzz_fuzz_answer_LDADD = $(STUB_HTTP_LIBS)
 
-FUZZ_PARAMS = %D%/fuzz.h %D%/fuzz_params.c $(STUB_HTTP) mod_demo/demo_params.c
+FUZZ_PARAMS = %D%/fuzz.h %D%/fuzz_params.c $(STUB_HTTP) mod_demo/request/demo_params.c
 tests_fuzz_replay_params_SOURCES = %D%/replay.c $(FUZZ_PARAMS)
 tests_fuzz_replay_params_CPPFLAGS = $(STUB_HTTP_CPPFLAGS) -DFUZZ_NAME='"params"'
 tests_fuzz_replay_params_LDFLAGS = $(AM_LDFLAGS) $(STUB_HTTP_WRAP)
@@ -81,8 +80,8 @@ tests_fuzz_fuzz_params_LDFLAGS = $(AM_LDFLAGS) $(STUB_HTTP_WRAP) $(LIBFUZZER)
 tests_fuzz_fuzz_params_LDADD = $(STUB_HTTP_LIBS)
 
 # Health checks and the status page, in the bed of the unit tests.
-FUZZ_FETCH = %D%/fuzz.h %D%/fuzz_fetch.c $(SHM_BED) mod_demo/demo_fetch.c mod_demo/demo_fpmqueue.c \
-	mod_demo/demo_status.c
+FUZZ_FETCH = %D%/fuzz.h %D%/fuzz_fetch.c $(SHM_BED) mod_demo/background/demo_fetch.c mod_demo/observe/demo_fpmqueue.c \
+	mod_demo/observe/demo_status.c
 FUZZ_FETCH_WRAP = -Wl,--wrap=socket,--wrap=connect,--wrap=send,--wrap=recv,--wrap=close
 tests_fuzz_replay_fetch_SOURCES = %D%/replay.c $(FUZZ_FETCH)
 tests_fuzz_replay_fetch_CPPFLAGS = $(SHM_CPPFLAGS) -DFUZZ_NAME='"fetch"'
@@ -93,7 +92,7 @@ tests_fuzz_fuzz_fetch_CPPFLAGS = $(SHM_CPPFLAGS)
 tests_fuzz_fuzz_fetch_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_FETCH_WRAP) $(LIBFUZZER)
 tests_fuzz_fuzz_fetch_LDADD = lib/libdemo.la $(APR_LIBS)
 
-FUZZ_SETTINGS = %D%/fuzz.h %D%/fuzz_settings.c mod_demo/demo_endpoint.c mod_demo/demo_options.c
+FUZZ_SETTINGS = %D%/fuzz.h %D%/fuzz_settings.c mod_demo/backend/demo_endpoint.c mod_demo/config/demo_options.c
 tests_fuzz_replay_settings_SOURCES = %D%/replay.c $(FUZZ_SETTINGS)
 tests_fuzz_replay_settings_CPPFLAGS = $(STUB_HTTP_CPPFLAGS) -DFUZZ_NAME='"settings"'
 tests_fuzz_replay_settings_LDADD = $(APR_LIBS)

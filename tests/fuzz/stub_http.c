@@ -30,9 +30,10 @@
 #include "http_protocol.h"
 #include "util_filter.h"
 
-#include "mod_demo/demo_metrics.h"
-#include "mod_demo/demo_segment.h"
-#include "mod_demo/demo_spool.h"
+#include "mod_demo/exchange/demo_spool.h"
+#include "mod_demo/shm/demo_clock.h"
+#include "mod_demo/shm/demo_metrics.h"
+#include "mod_demo/shm/demo_segment.h"
 
 FUZZ_NOT_COVERED
 

@@ -18,7 +18,7 @@
 
 #include "tests/fuzz/fuzz.h"
 
-#include "mod_demo/demo_exchange.h"
+#include "mod_demo/exchange/demo_exchange.h"
 
 enum { STUB_NEVER = -1 };
 

@@ -30,7 +30,16 @@ OWNED = {
 #: in this table, so the house has no cycle. What a room is for: docs/architecture.md.
 ROOMS = {
     "lib": [],
-    "mod_demo": ["lib"],
+    "mod_demo/shm": [],
+    "mod_demo/backend": ["shm"],
+    "mod_demo/pool": ["shm", "backend"],
+    "mod_demo/background": ["lib", "shm", "backend"],
+    "mod_demo/config": ["shm", "backend", "pool"],
+    "mod_demo/exchange": ["lib", "shm", "backend", "pool", "config"],
+    "mod_demo/response": ["lib", "shm", "exchange"],
+    "mod_demo/request": ["lib", "shm", "backend", "pool", "config", "exchange", "response"],
+    "mod_demo/observe": ["lib", "shm", "backend", "pool", "background", "config"],
+    "mod_demo": ["shm", "backend", "pool", "background", "config", "exchange", "request", "observe"],
     "fcgi-sidecar/base": [],
     "fcgi-sidecar/relay": ["lib"],
     "fcgi-sidecar/authority": ["base"],

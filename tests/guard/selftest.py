@@ -32,7 +32,7 @@ def option(name: str) -> dict[str, str]:
 
 
 def metric(name: str) -> dict[str, str]:
-    return {"mod_demo/demo_metrics.def": f'DEMO_COUNTER(ZZ, "{name}", NULL, "Zz.")\n'}
+    return {"mod_demo/shm/demo_metrics.def": f'DEMO_COUNTER(ZZ, "{name}", NULL, "Zz.")\n'}
 
 
 def message(*texts: str) -> dict[str, str]:
@@ -62,6 +62,10 @@ CASES = [
      {"fcgi-sidecar/node/sc_node.c": '#include "fcgi-sidecar/relay/sc_relay_core.h"\n'}),
     ("layers", "is for its room alone",
      {"fcgi-sidecar/handoff/sc_ship.c": '#include "fcgi-sidecar/database/sc_sqlite.h"\n'}),
+    ("layers", "pool includes mod_demo/config/demo_config.h",
+     {"mod_demo/pool/demo_conn.c": '#include "mod_demo/config/demo_config.h"\n'}),
+    ("layers", "observe includes mod_demo/exchange/demo_exchange.h",
+     {"mod_demo/observe/demo_status.h": '#include "mod_demo/exchange/demo_exchange.h"\n'}),
     ("layers", "fcgi-sidecar/zz is no room", {"fcgi-sidecar/zz/zz.c": "int a;\n"}),
     ("layers", "umbrella", {"mod_demo/zz.h": "/* All. */\n#ifndef ZZ_H\n#define ZZ_H\n#include <httpd.h>\n"
                                              "#include <apr.h>\n#endif\n"}),

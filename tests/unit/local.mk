@@ -74,8 +74,8 @@ tests_unit_test_sc_have_CPPFLAGS = $(SIDECAR_CPPFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_sc_have_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CMOCKA_LIBS)
 
 # The module's shared memory, with as much of httpd as it calls.
-SHM_BED = %D%/stub_httpd.c %D%/stub_httpd.h %D%/testlib.h mod_demo/demo_backend.c mod_demo/demo_balance.c \
-	mod_demo/demo_counters.c mod_demo/demo_endpoint.c mod_demo/demo_metrics.c mod_demo/demo_shm.c
+SHM_BED = %D%/stub_httpd.c %D%/stub_httpd.h %D%/testlib.h $(DEMO_SHM) $(DEMO_BACKEND) \
+	mod_demo/observe/demo_counters.c
 SHM_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(HTTPD_CPPFLAGS) $(APR_CFLAGS) $(APU_CFLAGS)
 tests_unit_test_balance_SOURCES = %D%/test_balance.c $(SHM_BED)
 tests_unit_test_balance_CPPFLAGS = $(SHM_CPPFLAGS)
@@ -83,11 +83,10 @@ tests_unit_test_balance_LDADD = lib/libdemo.la $(CMOCKA_LIBS) $(APR_LIBS)
 tests_unit_test_shm_threads_SOURCES = %D%/test_shm_threads.c $(SHM_BED)
 tests_unit_test_shm_threads_CPPFLAGS = $(SHM_CPPFLAGS)
 tests_unit_test_shm_threads_LDADD = lib/libdemo.la $(CMOCKA_LIBS) $(APR_LIBS)
-tests_unit_test_pool_SOURCES = %D%/test_pool.c $(SHM_BED) mod_demo/demo_bound.c mod_demo/demo_conn.c \
-	mod_demo/demo_pool.c
+tests_unit_test_pool_SOURCES = %D%/test_pool.c $(SHM_BED) $(DEMO_POOL)
 tests_unit_test_pool_CPPFLAGS = $(SHM_CPPFLAGS)
 tests_unit_test_pool_LDADD = lib/libdemo.la $(CMOCKA_LIBS) $(APR_LIBS)
-tests_unit_test_endpoint_SOURCES = %D%/test_endpoint.c $(SHM_BED) mod_demo/demo_fetch.c \
-	mod_demo/demo_fpmqueue.c mod_demo/demo_status.c
+tests_unit_test_endpoint_SOURCES = %D%/test_endpoint.c $(SHM_BED) mod_demo/background/demo_fetch.c \
+	mod_demo/observe/demo_fpmqueue.c mod_demo/observe/demo_status.c
 tests_unit_test_endpoint_CPPFLAGS = $(SHM_CPPFLAGS)
 tests_unit_test_endpoint_LDADD = lib/libdemo.la $(CMOCKA_LIBS) $(APR_LIBS)

@@ -10,28 +10,19 @@
 #include <string.h>
 
 #include "ap_mpm.h"
-#include "http_core.h"
 #include "http_log.h"
 
-#include "mod_demo/demo_directives.h"
+#include "mod_demo/config/demo_config.h"
 
 module demo_module = { STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, NULL, NULL, 0 };
 
-static demo_server_conf   server_conf;
-static core_server_config core_conf = { .ap_document_root = "/srv/www" };
-static void              *configs[2] = { &core_conf, NULL }; /* as AP_CORE_MODULE_INDEX has it */
-static void              *dir_configs[2] = { NULL, NULL };
-static process_rec        process;
-static server_rec         server = {
-    .module_config = (ap_conf_vector_t *)configs, .lookup_defaults = (ap_conf_vector_t *)dir_configs
-};
+static process_rec process;
+static server_rec  server;
 
-server_rec *stub_server(apr_pool_t *p, demo_cluster *cluster)
+server_rec *stub_server(apr_pool_t *p)
 {
     process.pool = p;
     server.process = &process;
-    demo_module.module_index = 1;
-    server_conf.cluster = cluster;
     return &server;
 }
 
@@ -55,19 +46,17 @@ apr_status_t ap_mpm_query(int query_code, int *result)
     return APR_SUCCESS;
 }
 
+/* The server has no backends to show. */
 demo_server_conf *demo_server_conf_get(const server_rec *s)
 {
+    static demo_server_conf conf;
+
     (void)s;
-    return &server_conf;
+    return &conf;
 }
 
 void ap_log_error_(const char *file, int line, int module_index, int level, apr_status_t status,
                    const server_rec *s, const char *fmt, ...)
 {
     (void)file, (void)line, (void)module_index, (void)level, (void)status, (void)s, (void)fmt;
-}
-
-void demo_health_defaults(demo_health_conf *conf)
-{
-    *conf = (demo_health_conf){ "/ping", "pong", 2000000, 1000000, 2, 1 };
 }

@@ -4,10 +4,8 @@
 
 #include "httpd.h"
 
-#include "mod_demo/demo_balance.h"
-
-/* The one server, with this cluster; its process pool is p. */
-server_rec *stub_server(apr_pool_t *p, demo_cluster *cluster);
+/* The one server; its process pool is p. */
+server_rec *stub_server(apr_pool_t *p);
 
 /* What httpd keeps over restarts; NULL it to begin anew. */
 extern void *stub_retained;

@@ -9,9 +9,12 @@
 #include <unistd.h>
 
 #include "ap_mpm.h"
-#include "mod_demo/demo_backend.h"
-#include "mod_demo/demo_counters.h"
-#include "mod_demo/demo_shm.h"
+#include "mod_demo/backend/demo_backend.h"
+#include "mod_demo/backend/demo_balance.h"
+#include "mod_demo/observe/demo_counters.h"
+#include "mod_demo/shm/demo_clock.h"
+#include "mod_demo/shm/demo_gauges.h"
+#include "mod_demo/shm/demo_shm.h"
 #include "stub_httpd.h"
 
 static apr_pool_t   *pool;
@@ -21,7 +24,7 @@ static demo_cluster *cluster;
 static void begin(const char *const *urls, const char *const *backups)
 {
     stub_retained = NULL;
-    demo_balance_reset(pool);
+    demo_cluster_reset();
     cluster = demo_cluster_create(pool);
     for (; urls != NULL && *urls != NULL; urls++) {
         assert_null(demo_cluster_add(cluster, *urls, 0, pool));
@@ -29,9 +32,9 @@ static void begin(const char *const *urls, const char *const *backups)
     for (; backups != NULL && *backups != NULL; backups++) {
         assert_null(demo_cluster_add(cluster, *backups, 1, pool));
     }
-    server_rec *s = stub_server(pool, cluster);
+    server_rec *s = stub_server(pool);
     assert_int_equal(demo_shm_open(s), APR_SUCCESS);
-    assert_int_equal(demo_balance_publish(s), APR_SUCCESS);
+    assert_int_equal(demo_cluster_publish(cluster, s, "/srv/www"), APR_SUCCESS);
     demo_shm_child_init(s);
     assert_non_null(demo_child);
 }
@@ -288,14 +291,14 @@ static void test_restart_keeps_counters_and_slots(void **state)
     demo_metrics_request(&sample);
     int slot = pick(-1);
     demo_segment *seg = demo_seg;
-    demo_balance_reset(pool); /* the module is loaded anew */
+    demo_cluster_reset(); /* the module is loaded anew */
     demo_seg = NULL;
     cluster = demo_cluster_create(pool);
     assert_null(demo_cluster_add(cluster, "unix:/b", 0, pool));
     assert_null(demo_cluster_add(cluster, "unix:/a", 0, pool));
-    server_rec *s = stub_server(pool, cluster);
+    server_rec *s = stub_server(pool);
     assert_int_equal(demo_shm_open(s), APR_SUCCESS);
-    assert_int_equal(demo_balance_publish(s), APR_SUCCESS);
+    assert_int_equal(demo_cluster_publish(cluster, s, "/srv/www"), APR_SUCCESS);
     assert_ptr_equal(demo_seg, seg);
     assert_int_equal(demo_requests_sum(DEMO_SCOPE_FCGI, 0, 204), 1);
     uint16_t slots[DEMO_PER_BACKEND_MAX];
@@ -316,7 +319,7 @@ static void test_dead_child_gives_back(void **state)
     assert_true(pid >= 0);
     if (pid == 0) {
         demo_target t;
-        demo_shm_child_init(stub_server(pool, cluster));
+        demo_shm_child_init(stub_server(pool));
         for (int i = 0; i < 5; i++) {
             (void)demo_balance_pick(cluster, -1, &t);
         }
@@ -360,7 +363,7 @@ static void test_unnoticed_dead_child_gives_its_place(void **state)
     atomic_store(&demo_seg->children[3].server[DEMO_SG_QUEUED], 4);
     atomic_store(&demo_seg->server[DEMO_SG_QUEUED], 4);
     demo_child = NULL;
-    demo_shm_child_init(stub_server(pool, cluster));
+    demo_shm_child_init(stub_server(pool));
     assert_non_null(demo_child);
 }
 

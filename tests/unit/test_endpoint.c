@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 
-#include "mod_demo/demo_endpoint.h"
-#include "mod_demo/demo_status.h"
+#include "mod_demo/backend/demo_endpoint.h"
+#include "mod_demo/observe/demo_status.h"
 
 static apr_pool_t *pool;
 

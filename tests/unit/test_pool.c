@@ -10,11 +10,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "mod_demo/demo_backend.h"
-#include "mod_demo/demo_bound.h"
-#include "mod_demo/demo_pool.h"
-#include "mod_demo/demo_segment.h"
-#include "mod_demo/demo_shm.h"
+#include "mod_demo/backend/demo_backend.h"
+#include "mod_demo/pool/demo_bound.h"
+#include "mod_demo/pool/demo_pool.h"
+#include "mod_demo/shm/demo_clock.h"
+#include "mod_demo/shm/demo_gauges.h"
+#include "mod_demo/shm/demo_segment.h"
+#include "mod_demo/shm/demo_shm.h"
 #include "stub_httpd.h"
 
 enum { TURNS = 200, QUICK = 20, PATIENT_US = 6000, TOO_LATE_US = 40000 };
@@ -213,12 +215,12 @@ static int setup(void **state)
     memset(&addr, 0, sizeof addr);
     memcpy(&addr, &in, sizeof in);
     assert_int_equal(apr_pool_create(&pool, NULL), APR_SUCCESS);
-    demo_balance_reset(pool);
+    demo_cluster_reset();
     cluster = demo_cluster_create(pool);
     assert_null(demo_cluster_add(cluster, "fcgi://php-fpm", 0, pool));
-    s = stub_server(pool, cluster);
+    s = stub_server(pool);
     assert_int_equal(demo_shm_open(s), APR_SUCCESS);
-    assert_int_equal(demo_balance_publish(s), APR_SUCCESS);
+    assert_int_equal(demo_cluster_publish(cluster, s, "/srv/www"), APR_SUCCESS);
     demo_shm_child_init(s);
     (void)demo_backend_set(cluster->backends[0], &addr, &len, 1);
     assert_int_equal(demo_balance_pick(cluster, -1, &target), APR_SUCCESS);

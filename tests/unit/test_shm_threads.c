@@ -7,9 +7,10 @@
 #include <pthread.h>
 #include <stdio.h>
 
-#include "mod_demo/demo_backend.h"
-#include "mod_demo/demo_counters.h"
-#include "mod_demo/demo_shm.h"
+#include "mod_demo/backend/demo_backend.h"
+#include "mod_demo/backend/demo_balance.h"
+#include "mod_demo/observe/demo_counters.h"
+#include "mod_demo/shm/demo_shm.h"
 #include "stub_httpd.h"
 
 /* ThreadSanitizer slows the readers down, but not an empty loop. */
@@ -121,12 +122,12 @@ static void test_threads(void **state)
     uint64_t buckets[DEMO_HISTOGRAM_BOUNDS + 1];
     uint64_t counted;
 
-    demo_balance_reset(pool);
+    demo_cluster_reset();
     cluster = demo_cluster_create(pool);
     assert_null(demo_cluster_add(cluster, "fcgi://php-fpm", 0, pool));
-    server_rec *s = stub_server(pool, cluster);
+    server_rec *s = stub_server(pool);
     assert_int_equal(demo_shm_open(s), APR_SUCCESS);
-    assert_int_equal(demo_balance_publish(s), APR_SUCCESS);
+    assert_int_equal(demo_cluster_publish(cluster, s, "/srv/www"), APR_SUCCESS);
     demo_shm_child_init(s);
     set_addresses(1);
     assert_int_equal(pthread_create(&leader, NULL, changer, NULL), 0);

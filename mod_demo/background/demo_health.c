@@ -1,0 +1,241 @@
+#include "mod_demo/background/demo_health.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apr_strings.h"
+#include "http_log.h"
+
+#include "mod_demo/backend/demo_backend.h"
+#include "mod_demo/background/demo_fetch.h"
+#include "mod_demo/shm/demo_clock.h"
+
+APLOG_USE_MODULE(demo);
+
+enum { PING_BODY_MAX = 8192 };
+
+typedef struct {
+    demo_fetch          fetch;
+    const demo_backend *backend; /* NULL: this one is free */
+    demo_address        address;
+    char                body[PING_BODY_MAX];
+} check;
+
+/* Leader's thread only. */
+static check  *checks;
+static int64_t next_at[DEMO_ADDRESSES_MAX]; /* when an address is due */
+static uint32_t next_use[DEMO_ADDRESSES_MAX]; /* which address that was */
+
+apr_status_t demo_health_begin(void)
+{
+    checks = calloc(DEMO_CHECKS_MAX, sizeof(*checks));
+    if (checks == NULL) {
+        return APR_ENOMEM;
+    }
+    for (int i = 0; i < DEMO_CHECKS_MAX; i++) {
+        demo_fetch_init(&checks[i].fetch, checks[i].body, sizeof(checks[i].body));
+    }
+    memset(next_at, 0, sizeof(next_at));
+    return APR_SUCCESS;
+}
+
+void demo_health_finish(void)
+{
+    for (int i = 0; checks != NULL && i < DEMO_CHECKS_MAX; i++) {
+        demo_fetch_close(&checks[i].fetch);
+    }
+    free(checks);
+    checks = NULL;
+}
+
+/* --- a result ------------------------------------------------------------------------ */
+
+/* php-fpm without ping.path takes the URI for a script and finds none. */
+static int no_ping_page(const check *c)
+{
+    const char *uri = c->backend->health->uri;
+    size_t len = strlen(uri);
+
+    return (c->fetch.status == 404 || c->fetch.status == 403)
+        && (len < 4 || strcmp(uri + len - 4, ".php") != 0)
+        && (strstr(c->fetch.body, "File not found") != NULL
+            || strstr(c->fetch.body, "Access denied") != NULL);
+}
+
+/* 1 when the answer is a good one; text says what was found. */
+static int judge(const check *c, char *text, size_t size)
+{
+    const demo_fetch *f = &c->fetch;
+    const demo_health_conf *h = c->backend->health;
+
+    if (f->state == DEMO_FETCH_FAILED) {
+        const demo_shm_addr *a = &demo_seg->addrs[c->address.slot];
+        int64_t ok_at = atomic_load_explicit(&a->last_ok, memory_order_relaxed);
+        if (f->timed_out && ok_at >= f->started) {
+            (void)snprintf(text, size, "busy: no answer to %s within %d ms, but requests succeed",
+                           h->uri, (int)(h->timeout / 1000));
+            return 1;
+        }
+        (void)snprintf(text, size, "%s: %s", f->phase, f->text);
+        return 0;
+    }
+    if (no_ping_page(c)) {
+        (void)snprintf(text, size, "%s: php-fpm answers, but has no ping page there (%d):"
+                       " set ping.path = %s in its pool", DEMO_HEALTH_NO_PING, f->status, h->uri);
+        return 1;
+    }
+    if (f->status < 200 || f->status > 299) {
+        (void)snprintf(text, size, "response: %s answered with status %d", h->uri, f->status);
+        return 0;
+    }
+    if (strncmp(f->body, h->expect, strlen(h->expect)) != 0) {
+        (void)snprintf(text, size, "response: %s did not answer \"%.40s\" but \"%.40s\"", h->uri,
+                       h->expect, f->body);
+        return 0;
+    }
+    (void)snprintf(text, size, "ok");
+    return 1;
+}
+
+static void log_change(const check *c, enum demo_health_state state, const char *text)
+{
+    char where[DEMO_TARGET_NAME_MAX];
+    server_rec *s = c->backend->server;
+
+    demo_address_text(&c->address.addr.sa, where, sizeof(where));
+    if (state == DEMO_HEALTH_UP) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "DM0230: backend %s (%s) is up: %s",
+                     c->backend->endpoint->url, where, text);
+    }
+    else {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "DM0231: backend %s (%s) is down: %s",
+                     c->backend->endpoint->url, where, text);
+    }
+}
+
+/* UNKNOWN --first result--> UP or DOWN;  UP --fall failures--> DOWN --rise successes--> UP */
+static void conclude(check *c, int64_t now)
+{
+    demo_shm_addr *a = &demo_seg->addrs[c->address.slot];
+    const demo_health_conf *h = c->backend->health;
+    char text[DEMO_HEALTH_TEXT_MAX];
+    int good = judge(c, text, sizeof(text));
+    enum demo_health_state old = atomic_load(&a->health), wanted, state = old;
+
+    (void)atomic_fetch_add(&a->checks[good ? DEMO_RESULT_OK : DEMO_RESULT_FAILED], 1);
+    atomic_store(&a->check_us, now - c->fetch.started);
+    wanted = good ? DEMO_HEALTH_UP : DEMO_HEALTH_DOWN;
+    if (old == DEMO_HEALTH_UNKNOWN) {
+        state = wanted;
+    }
+    else if (wanted != old) {
+        uint32_t run = atomic_fetch_add(&a->health_run, 1) + 1;
+        state = run >= (uint32_t)(good ? h->rise : h->fall) ? wanted : old;
+    }
+    if (state != old || wanted == old) {
+        atomic_store(&a->health_run, 0);
+    }
+    demo_text_store(&a->text_seq, a->text, DEMO_HEALTH_TEXT_MAX, text);
+    atomic_store(&a->checked_at, now);
+    atomic_store(&a->health, state);
+    if (!good) {
+        atomic_store(&demo_seg->backends[c->backend->index].resolve_now, 1);
+    }
+    if (state != old) {
+        log_change(c, state, text);
+    }
+}
+
+/* --- what is due ------------------------------------------------------------------------ */
+
+static check *check_free(void)
+{
+    for (int i = 0; i < DEMO_CHECKS_MAX; i++) {
+        if (checks[i].backend == NULL) {
+            return &checks[i];
+        }
+    }
+    return NULL;
+}
+
+static void check_start(check *c, const demo_backend *b, const demo_address *address, int64_t now)
+{
+    char script[DEMO_FETCH_PARAMS_MAX / 2];
+    demo_fetch_request rq = { b->health->uri, "", script };
+
+    (void)snprintf(script, sizeof(script), "%s%s", b->script_root, b->health->uri);
+    c->backend = b;
+    c->address = *address;
+    demo_fetch_start(&c->fetch, &address->addr.sa, address->len, &rq, now, now + b->health->timeout);
+}
+
+/* Starts b's addresses that are due; when the next one will be. */
+static int64_t backend_tick(const demo_backend *b, int64_t now)
+{
+    uint16_t slots[DEMO_PER_BACKEND_MAX];
+    unsigned n = demo_backend_slots(b, slots);
+    int64_t next = INT64_MAX;
+
+    for (unsigned i = 0; i < n; i++) {
+        int slot = slots[i];
+        demo_address address;
+        check *c;
+        if (!demo_backend_address(b, slot, &address)) {
+            continue;
+        }
+        if (next_use[slot] != address.use) {
+            next_use[slot] = address.use;
+            next_at[slot] = 0;
+        }
+        if (now >= next_at[slot] && (c = check_free()) != NULL) {
+            next_at[slot] = now + b->health->interval;
+            check_start(c, b, &address, now);
+        }
+        next = next_at[slot] < next ? next_at[slot] : next;
+    }
+    return next;
+}
+
+/* Whether the address was given up while it was checked. */
+static int outlived(const check *c)
+{
+    demo_address now_there;
+
+    return !demo_backend_address(c->backend, c->address.slot, &now_there)
+        || now_there.use != c->address.use;
+}
+
+int64_t demo_health_tick(server_rec *s, int64_t now, struct pollfd *fds, int *n)
+{
+    int64_t next = INT64_MAX;
+
+    (void)s;
+    for (unsigned i = 0; i < demo_backend_count; i++) {
+        if (demo_backends[i].health != NULL && demo_backend_current(&demo_backends[i])) {
+            int64_t due = backend_tick(&demo_backends[i], now);
+            next = due < next ? due : next;
+        }
+    }
+    for (int i = 0; i < DEMO_CHECKS_MAX; i++) {
+        check *c = &checks[i];
+        if (c->backend == NULL) {
+            continue;
+        }
+        (void)demo_fetch_step(&c->fetch, now);
+        if (demo_fetch_events(&c->fetch) == 0) {
+            demo_fetch_close(&c->fetch);
+            if (!outlived(c)) {
+                conclude(c, demo_now());
+            }
+            c->backend = NULL;
+            continue;
+        }
+        fds[*n].fd = c->fetch.fd;
+        fds[*n].events = demo_fetch_events(&c->fetch);
+        fds[(*n)++].revents = 0;
+        next = c->fetch.deadline < next ? c->fetch.deadline : next;
+    }
+    return next;
+}

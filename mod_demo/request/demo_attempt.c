@@ -1,0 +1,326 @@
+#include "mod_demo/request/demo_attempt.h"
+
+#include <errno.h>
+#include <poll.h>
+
+#include "apr_strings.h"
+#include "http_log.h"
+
+#include "mod_demo/pool/demo_pool.h"
+#include "mod_demo/request/demo_params.h"
+#include "mod_demo/request/demo_send.h"
+#include "mod_demo/response/demo_header.h"
+#include "mod_demo/response/demo_output.h"
+#include "mod_demo/response/demo_recv.h"
+#include "mod_demo/shm/demo_clock.h"
+#include "mod_demo/shm/demo_gauges.h"
+
+APLOG_USE_MODULE(demo);
+
+#define QUEUE_STEP_MIN_US 5000   /* between two looks at a backend that refuses */
+#define QUEUE_STEP_MAX_US 100000
+
+/* RFC 9110 §9.2.2; what is sent twice has the effect of once. */
+static bool is_idempotent(const request_rec *r)
+{
+    switch (r->method_number) {
+    case M_GET: /* and HEAD */
+    case M_PUT:
+    case M_DELETE:
+    case M_OPTIONS:
+    case M_TRACE:
+    case M_PROPFIND:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* --- one attempt ----------------------------------------------------------------- */
+
+static bool address_pick(demo_exchange *x, int avoid_slot)
+{
+    const demo_cluster *cluster = x->server->cluster;
+    apr_status_t rv = demo_balance_pick(cluster, avoid_slot, &x->target);
+    char *text;
+
+    if (rv == APR_EAGAIN) {
+        rv = demo_balance_pick_wait(cluster, avoid_slot, x->dir->timeout.connect, &x->target);
+    }
+    if (rv == APR_SUCCESS) {
+        return true;
+    }
+    text = apr_palloc(x->r->pool, 256);
+    return demo_fail(x, DEMO_PHASE_RESOLVE, HTTP_SERVICE_UNAVAILABLE, 0,
+                     demo_cluster_trouble(cluster, text, 256));
+}
+
+static const char *connect_trouble(apr_status_t rv)
+{
+    switch (rv) {
+    case APR_TIMEUP: return "DemoTimeout connect= ran out";
+    case EAGAIN: return "its listen queue is full";
+    case ECONNREFUSED: return "nothing listens there";
+    case ENOENT: return "the socket does not exist";
+    case EACCES: return "httpd's user may not open the socket";
+    default: return "no connection";
+    }
+}
+
+static bool connect_failed(demo_exchange *x, apr_status_t rv)
+{
+    demo_fail(x, DEMO_PHASE_CONNECT, HTTP_SERVICE_UNAVAILABLE, rv, connect_trouble(rv));
+    x->failure.untouched = true;
+    x->failure.elsewhere_only = rv == APR_TIMEUP || rv == EACCES;
+    x->failure.queueable = rv == ECONNREFUSED || rv == EAGAIN || rv == ENOENT
+                           || rv == ECONNRESET;
+    return false;
+}
+
+static bool connection_get(demo_exchange *x)
+{
+    const demo_pool_conf *pool = &x->server->pool;
+    apr_interval_time_t limit = x->dir->timeout.connect;
+    apr_time_t before;
+    apr_status_t rv;
+    bool keep = false;
+
+    /* What may not be repeated gets a new connection: a kept one may be closed
+     * by PHP at the moment it is used, and nobody could say what happened. */
+    if (!x->fresh_only && is_idempotent(x->r)) {
+        x->conn = demo_pool_take(&x->target, pool, &keep);
+    }
+    if (x->conn != NULL) {
+        demo_metrics_connection(DEMO_CONN_KEPT);
+        return true;
+    }
+    before = demo_now();
+    if (x->deadline > 0 && (limit == 0 || x->deadline - before < limit)) {
+        limit = x->deadline > before ? x->deadline - before : 1;
+    }
+    rv = demo_conn_open(&x->conn, &x->target, limit);
+    if (rv != APR_SUCCESS) {
+        if (keep) {
+            demo_pool_unadmit(&x->target);
+        }
+        return connect_failed(x, rv);
+    }
+    x->conn->counted = keep; /* NOLINT(clang-analyzer-core.NullDereference): it was opened */
+    x->sample.connect_us = demo_now() - before;
+    demo_metrics_connection(DEMO_CONN_NEW);
+    return true;
+}
+
+/* The connection goes back to the pool only from a clean end. */
+static void connection_release(demo_exchange *x)
+{
+    demo_answer *a = &x->answer;
+
+    if (x->conn == NULL) {
+        return;
+    }
+    if (x->failure.phase == DEMO_PHASE_NONE && a->ended && !a->overlong && x->sent_whole
+        && fcgiw_stream_idle(&a->stream)) {
+        demo_pool_give(x->conn, &x->server->pool);
+    }
+    else {
+        demo_pool_drop(x->conn);
+    }
+    x->conn = NULL;
+}
+
+static enum demo_outcome outcome_of(const demo_exchange *x, bool stale)
+{
+    switch (x->failure.phase) {
+    case DEMO_PHASE_NONE:
+        return DEMO_OUTCOME_OK;
+    case DEMO_PHASE_CLIENT:
+    case DEMO_PHASE_SPOOL:
+    case DEMO_PHASE_TOTAL:
+        return DEMO_OUTCOME_ABORTED;
+    default:
+        if (stale || x->failure.unseen) {
+            return DEMO_OUTCOME_ABORTED;
+        }
+        return x->failure.queueable && x->failure.cause != ECONNREFUSED
+               && x->failure.cause != ENOENT ? DEMO_OUTCOME_BUSY : DEMO_OUTCOME_FAILED;
+    }
+}
+
+/* A reload of php-fpm ends the worker of a kept connection with the end of STDIN
+ * unread; so its system resets the connection and drops what it had not sent yet
+ * of the answer.  Where the client has nothing of that either, the answer never
+ * came (what may not be repeated is not sent on a kept connection): on one that
+ * is not kept it comes whole. */
+static void forget_unseen(demo_exchange *x)
+{
+    if (x->failure.phase == DEMO_PHASE_READ && x->failure.cause == ECONNRESET
+        && x->conn->counted && x->answer.header_done && demo_output_take_back(x)) {
+        demo_header_take_back(x);
+        demo_recv_init(x);
+        x->failure.unseen = x->fresh_only = true;
+    }
+}
+
+/* *slot: of the address that was tried, or -1; *stale: it failed on a kept
+ * connection before it said anything. */
+static bool attempt(demo_exchange *x, int avoid_slot, int *slot, bool *stale)
+{
+    bool ok;
+
+    x->failure = (demo_failure){ .phase = DEMO_PHASE_NONE };
+    x->sample.request_bytes = x->sample.response_bytes = 0;
+    x->sent_whole = false;
+    x->sent = 0;
+    *stale = false;
+    *slot = -1;
+    if (!address_pick(x, avoid_slot)) {
+        return false;
+    }
+    *slot = x->target.slot;
+    demo_recv_init(x);
+    ok = connection_get(x);
+    if (ok) {
+        demo_params_keep(&x->request, x->conn->counted);
+        x->sent = demo_now();
+        ok = demo_send_request(x) && demo_recv_answer(x);
+        *stale = !ok && x->conn->reused && !x->answer.started;
+        if (!ok) {
+            forget_unseen(x);
+        }
+        connection_release(x);
+    }
+    demo_balance_done(&x->target, outcome_of(x, *stale));
+    return ok;
+}
+
+/* --- several ------------------------------------------------------------------------ */
+
+static bool total_is_over(demo_exchange *x)
+{
+    return x->deadline > 0 && demo_now() >= x->deadline;
+}
+
+/* May the request be sent once more, after this failure? */
+static bool may_retry(demo_exchange *x, bool stale, unsigned tried)
+{
+    const demo_failure *f = &x->failure;
+
+    if (x->answer.header_done || x->r->connection->aborted || total_is_over(x)
+        || f->phase == DEMO_PHASE_CLIENT || f->phase == DEMO_PHASE_SPOOL
+        || f->phase == DEMO_PHASE_TOTAL || f->phase == DEMO_PHASE_RESOLVE) {
+        return false;
+    }
+    if (x->request.streamed && x->sample.request_bytes > 0) {
+        return false; /* what was read from the client is gone */
+    }
+    if (!f->untouched && !is_idempotent(x->r)) {
+        return false;
+    }
+    if (stale) {
+        return true; /* costs no attempt: the backend was not asked yet */
+    }
+    if (tried >= (unsigned)x->dir->attempts) {
+        return false;
+    }
+    return !(f->elsewhere_only || x->answer.started) || demo_cluster_size(x->server->cluster) > 1;
+}
+
+/* stale, unseen: php-fpm ended a kept connection, as it does after
+ * pm.max_requests and at a reload. */
+static void failure_log(demo_exchange *x, bool last, bool stale)
+{
+    const demo_failure *f = &x->failure;
+    bool expected = stale || f->unseen;
+    int level = f->phase == DEMO_PHASE_CLIENT || (expected && !last) ? APLOG_INFO
+                : last ? APLOG_ERR : APLOG_WARNING;
+
+    ap_log_rerror(APLOG_MARK, level, f->cause, x->r, "DM1003: backend %s: %s: %s (attempt %u%s, "
+                  "%" APR_TIME_T_FMT " ms)", x->target.name[0] != '\0' ? x->target.name : "(none)",
+                  demo_phase_names[f->phase], f->what, x->sample.attempts,
+                  last ? "" : ", another follows", (demo_now() - x->started) / 1000);
+}
+
+/* A pause in the queue; false when the client left meanwhile. */
+static bool queue_pause(demo_exchange *x, apr_interval_time_t us)
+{
+    struct pollfd p = { .fd = x->client_fd, .events = POLLRDHUP };
+
+    if (poll(&p, 1, (int)(us / 1000)) > 0 && p.revents != 0) {
+        x->r->connection->aborted = 1;
+    }
+    if (x->r->connection->aborted) {
+        return demo_fail(x, DEMO_PHASE_CLIENT, DEMO_STATUS_CLIENT_GONE, 0,
+                         "the client went away while it waited for a backend");
+    }
+    return true;
+}
+
+/* The backend refuses or is saturated: looks again and again until it takes the
+ * request, or DemoTimeout queue= is over.  True: an answer, or another failure
+ * than before that is to be looked at; false: given up. */
+static bool queue_wait(demo_exchange *x, bool *ok, int *slot, bool *stale)
+{
+    apr_time_t entered = demo_now(), until = entered + x->dir->timeout.queue;
+    apr_interval_time_t step = QUEUE_STEP_MIN_US;
+    bool give_up = false;
+
+    if (!demo_queue_enter((unsigned)x->server->queue_max)) {
+        demo_metrics_count(DEMO_C_QUEUE_REJECTED, 1);
+        x->failure.phase = DEMO_PHASE_QUEUE;
+        x->failure.what = apr_pstrcat(x->r->pool, "DemoQueue is full; ", x->failure.what, NULL);
+        return false;
+    }
+    do {
+        apr_time_t now = demo_now();
+        if (now >= until || total_is_over(x)) {
+            x->failure.phase = DEMO_PHASE_QUEUE;
+            x->failure.what = apr_pstrcat(x->r->pool, "DemoTimeout queue= ran out; ",
+                                          x->failure.what, NULL);
+            give_up = true;
+        }
+        else if (!queue_pause(x, step < until - now ? step : until - now)) {
+            give_up = true;
+        }
+        else {
+            step = step * 2 < QUEUE_STEP_MAX_US ? step * 2 : QUEUE_STEP_MAX_US;
+            *ok = attempt(x, -1, slot, stale);
+            x->sample.attempts += x->sent != 0; /* looking counts for nothing, asking does */
+        }
+    } while (!give_up && !*ok && x->failure.queueable);
+    demo_queue_leave();
+    x->sample.queue_us = demo_now() - entered;
+    return !give_up;
+}
+
+bool demo_attempt_run(demo_exchange *x)
+{
+    int slot = -1;
+    bool stale = false, stale_used = false;
+
+    for (unsigned tried = 1;; tried++) {
+        bool ok;
+        x->sample.attempts++;
+        ok = attempt(x, slot, &slot, &stale);
+        if (!ok && x->failure.queueable && !may_retry(x, stale, tried)
+            && x->dir->timeout.queue > 0 && !x->r->connection->aborted
+            && !(x->request.streamed && x->sample.request_bytes > 0)
+            && !queue_wait(x, &ok, &slot, &stale)) {
+            failure_log(x, true, stale);
+            return false;
+        }
+        if (ok) {
+            return true;
+        }
+        stale = stale && !stale_used;
+        if (!may_retry(x, stale, tried)) {
+            failure_log(x, true, stale);
+            return false;
+        }
+        failure_log(x, false, stale);
+        demo_metrics_retry(x->failure.phase);
+        if (stale) {
+            stale_used = x->fresh_only = true;
+        }
+    }
+}
