@@ -42,7 +42,7 @@ cluster_down() {
 # cluster_images [REBUILD [LIMIT]]: builds the images where they are missing, in LIMIT seconds at most, and loads them into
 # the cluster.
 cluster_images() {
-    local dir=$CLUSTER_IMAGES log=$TOP/build/log/images.log kind
+    local dir=$CLUSTER_IMAGES log=$TOP/build/log/images.log kind old
     local -a limit=()
     [ -z "${2:-}" ] || limit=(timeout --kill-after=20 "$2")
     if [ -n "${1:-}" ] || [ ! -e "$dir/httpd.tar" ] || [ ! -e "$dir/php-fpm.tar" ]; then
@@ -51,6 +51,8 @@ cluster_images() {
         fi
         step "images: build" "$log" "${limit[@]}" "$TOP/scripts/images" "${CLUSTER_BUILD[@]}" --save "$dir" || return 1
     fi
+    old=$(cluster_images_old)
+    [ -z "$old" ] || say "  images: $old is newer than those in ${dir#"$TOP"/}; --rebuild makes them anew"
     kind=$(kubectl config current-context 2>/dev/null)
     if [ -n "$CLUSTER_TEST" ]; then
         local loaded mark
@@ -68,20 +70,10 @@ cluster_images() {
     fi
 }
 
-# cluster_images_of: the commits that the archives were built of
-cluster_images_of() {
-    "$PYTHON" - "$CLUSTER_IMAGES" <<'PY' 2>/dev/null || printf 'unknown'
-import json
-import sys
-import tarfile
-found = []
-for part in ("httpd", "php-fpm"):
-    with tarfile.open(f"{sys.argv[1]}/{part}.tar") as archive:
-        manifest = json.load(archive.extractfile("manifest.json"))
-        labels = json.load(archive.extractfile(manifest[0]["Config"]))["config"].get("Labels") or {}
-        found.append(part + " of " + labels.get("org.opencontainers.image.revision", "unknown")[:12])
-print(", ".join(found), end="")
-PY
+# cluster_images_old: a file that changed after the archives were built, if there is one
+cluster_images_old() {
+    (cd "$TOP" && find bootstrap configure.ac Makefile.am lib mod_demo fcgi-sidecar docker -type f \
+        -newer "$CLUSTER_IMAGES/httpd.tar" -newer "$CLUSTER_IMAGES/php-fpm.tar" -print -quit)
 }
 
 # cluster_load_each COMMAND…: once for each archive
