@@ -447,6 +447,9 @@ static apr_status_t become_standby(struct image *im, sc_error *err)
     }
     im->live = true;
     n->copy_whole = false;
+    /* The image of before has no name any more: what is closed here is freed here, as much as the
+     * database is large, and not while requests wait for a GRANT. */
+    sc_resume_close(&im->left);
     if (im->kept > 0) {
         sc_info("SC0414", "of %llu bytes %llu were here already", (unsigned long long)im->bytes,
                 (unsigned long long)im->kept);
