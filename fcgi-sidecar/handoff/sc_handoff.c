@@ -24,7 +24,7 @@
 #define SILENT_WAIT_MS  5000  /* for a standby that is level and does not answer */
 #define ORPHAN_ASK_MS   1000
 #define ORPHAN_MS       30000 /* an eighth of --handoff-timeout, if that is less */
-#define EASE_MS  100 /* how long few requests at a time are let through before all are held */
+#define EASE_MS  400 /* how long few requests at a time are let through before all are held */
 #define EASE_FEW 1
 
 /* What requests wait for, one after the other. */
@@ -66,11 +66,13 @@ static apr_status_t hold_requests(struct attempt *a, sc_error *err)
 {
     const sc_options *o = a->node->options;
     sc_relay *relay = a->node->relay;
+    apr_interval_time_t wait = a->force ? 0 : o->young_wait;
+    int64_t begin = sc_now_us();
     apr_status_t rv;
 
-    (void)sc_relay_ease(relay, EASE_FEW, apr_time_from_msec(EASE_MS));
-    rv = sc_relay_hold(relay, o->young_age, a->force ? 0 : o->young_wait);
-
+    (void)sc_relay_ease(relay, EASE_FEW, apr_time_from_msec(EASE_MS), wait);
+    wait -= sc_now_us() - begin;
+    rv = sc_relay_hold(relay, o->young_age, wait > 0 ? wait : 0);
     if (APR_STATUS_IS_TIMEUP(rv)) {
         sc_warn("SC0431", "requests older than --young-age stayed in flight for --young-wait");
         rv = sc_relay_hold(relay, 0, 0);

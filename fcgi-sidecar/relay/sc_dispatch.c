@@ -7,6 +7,7 @@
  * connection is opened in its place. */
 #define WORKER_RETURNS (1 * APR_TIME_C(1000))
 #define LOOK_AGAIN     (20 * APR_TIME_C(1000))
+#define REST_MAX       (20 * APR_TIME_C(1000)) /* between two requests while few are let through */
 
 static sc_target *target_of(sc_relay *relay)
 {
@@ -209,22 +210,45 @@ static void open_more(sc_relay *relay, sc_target *t)
     }
 }
 
-/* Has the bound of sc_relay_ease() been reached? */
-static bool enough(const sc_relay *relay, const sc_target *t)
+/* How many began since sc_relay_ease(), as far as its bound is concerned. */
+static unsigned count_new(const sc_relay *relay, const sc_target *t)
 {
     const sc_link *l;
     unsigned n = 0;
 
-    if (relay->few == 0) {
-        return false;
-    }
     for (l = t->busy.prev; l != &t->busy && n < relay->few; l = l->prev) {
         if (SC_OWNER(l, const sc_upstream, link)->since < relay->few_from) {
             break;
         }
         n++;
     }
-    return n >= relay->few;
+    return n;
+}
+
+/* Does the bound of sc_relay_ease() let no further request begin now?  After
+ * each comes a rest as long as it took: else those that wait for SQLite's lock
+ * would find it taken as often as not. */
+static bool enough(sc_relay *relay, const sc_target *t)
+{
+    apr_time_t now = relay->loop.now, took;
+
+    if (relay->few == 0) {
+        return false;
+    }
+    if (count_new(relay, t) >= relay->few) {
+        relay->few_full = true;
+        return true; /* the end of a request wakes us */
+    }
+    if (relay->few_full) {
+        relay->few_full = false;
+        took = now - relay->few_began;
+        relay->rest_until = now + (took < REST_MAX ? took : REST_MAX);
+    }
+    if (now < relay->rest_until) {
+        due_at(relay, relay->rest_until);
+        return true;
+    }
+    return false;
 }
 
 void sc_dispatch_run(sc_relay *relay)
@@ -250,7 +274,7 @@ void sc_dispatch_run(sc_relay *relay)
     }
     while (!sc_list_empty(&relay->queue)) {
         if (enough(relay, t)) {
-            return; /* the end of a request wakes us */
+            return;
         }
         c = SC_OWNER(relay->queue.next, sc_client, queue_link);
         if (!admit(c)) {
@@ -260,6 +284,7 @@ void sc_dispatch_run(sc_relay *relay)
         if (u == NULL) {
             break;
         }
+        relay->few_began = relay->loop.now;
         sc_upstream_run(u, c); /* false: that connection had gone, the next one */
     }
     if (relay->queue_len > 0) {

@@ -95,10 +95,12 @@ static void set_options(int fd)
 apr_status_t sc_listen_open(sc_relay *relay, const char *text, char *error, size_t error_size)
 {
     sc_listener *l = &relay->listeners[relay->listener_count];
+    char why[SC_ERROR_TEXT] = "";
     apr_status_t rv;
 
-    rv = sc_address_parse(&l->address, text, true, error, error_size);
+    rv = sc_address_parse(&l->address, text, true, why, sizeof(why));
     if (rv != APR_SUCCESS) {
+        snprintf(error, error_size, "--listen: %s", why);
         return rv;
     }
     if (l->address.is_unix) {
@@ -115,7 +117,7 @@ apr_status_t sc_listen_open(sc_relay *relay, const char *text, char *error, size
     if (l->io.fd < 0 || bind(l->io.fd, (struct sockaddr *)&l->address.sa, l->address.len) < 0
         || listen(l->io.fd, LISTEN_BACKLOG) < 0) {
         rv = errno;
-        snprintf(error, error_size, "listen %.180s: %s", text, strerror(rv));
+        snprintf(error, error_size, "--listen: can not listen on %.180s: %s", text, strerror(rv));
         return rv;
     }
     return sc_loop_watch(&relay->loop, &l->io, SC_LOOP_READ | SC_LOOP_LEVEL);

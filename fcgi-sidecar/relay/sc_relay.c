@@ -167,6 +167,7 @@ static void init_timers(sc_relay *relay)
 static apr_status_t relay_open(sc_relay *relay, char *error, size_t error_size)
 {
     const sc_relay_config *c = &relay->config;
+    char why[SC_ERROR_TEXT] = "";
     sc_address upstream;
     apr_status_t rv;
     size_t i;
@@ -178,8 +179,9 @@ static apr_status_t relay_open(sc_relay *relay, char *error, size_t error_size)
         return rv;
     }
     init_timers(relay);
-    rv = sc_address_parse(&upstream, c->upstream, false, error, error_size);
+    rv = sc_address_parse(&upstream, c->upstream, false, why, sizeof(why));
     if (rv != APR_SUCCESS) {
+        snprintf(error, error_size, "--upstream: %s", why);
         return rv;
     }
     sc_target_init(&relay->local, relay, false, c->workers);
@@ -288,21 +290,22 @@ static void change_mode(sc_relay *relay, sc_relay_mode mode, uint64_t epoch)
     sc_relay_tell(relay, SC_RELAY_EVENT_MODE);
 }
 
-/* The bound begins with the first look, and the moment comes when the requests
+/* The bound begins when all are young, and the moment comes when the requests
  * that were in flight then have ended. */
-static bool eased(sc_relay *relay, const sc_call *call)
+static bool eased(sc_relay *relay, sc_call *call)
 {
     if (relay->mode != SC_RELAY_LOCAL) {
         return true;
     }
     if (relay->few == 0) {
+        if (!all_young(relay, call->young)) {
+            return false;
+        }
         relay->few = call->few;
         relay->few_from = relay->loop.now;
-    }
-    if (relay->local.busy_count > call->few && relay->loop.now >= call->until) {
-        relay->few = 0;
-        sc_dispatch_wake(relay);
-        return false;
+        relay->few_full = false;
+        relay->rest_until = 0;
+        call->until = relay->loop.now + call->young;
     }
     return relay->local.busy_count <= call->few;
 }
@@ -491,9 +494,11 @@ apr_status_t sc_relay_hold(sc_relay *relay, apr_interval_time_t young, apr_inter
     return call_relay(relay, &call);
 }
 
-apr_status_t sc_relay_ease(sc_relay *relay, unsigned few, apr_interval_time_t limit)
+apr_status_t sc_relay_ease(sc_relay *relay, unsigned few, apr_interval_time_t young,
+                           apr_interval_time_t limit)
 {
-    sc_call call = { .kind = CALL_EASE, .few = few, .until = sc_loop_clock() + limit };
+    sc_call call = { .kind = CALL_EASE, .few = few, .young = young,
+                     .until = sc_loop_clock() + limit };
 
     return call_relay(relay, &call);
 }

@@ -171,13 +171,15 @@ unsigned short sc_relay_port(const sc_relay *relay);
  * not come, nothing was held. */
 apr_status_t sc_relay_hold(sc_relay *relay, apr_interval_time_t young, apr_interval_time_t limit);
 
-/* Lets at most `few` of the requests that come from now on be in flight at a
- * time, until those that are in flight now have ended, so that a hold which
- * follows at once has few to wait for.  Writers that wait for SQLite's lock
- * sleep for up to 100 ms between two looks at it; so few do not meet.
- * APR_TIMEUP after limit: the bound is lifted.  Else a hold, release or forward
- * lifts it. */
-apr_status_t sc_relay_ease(sc_relay *relay, unsigned few, apr_interval_time_t limit);
+/* Waits, at most `limit`, for a moment when every request in flight is younger
+ * than `young`.  From then on lets at most `few` new ones be in flight at a time,
+ * with a rest after each, until those of that moment have ended, at most `young`:
+ * a hold which follows at once has few to wait for.  (Writers that wait for
+ * SQLite's lock sleep for up to 100 ms between two looks at it: the rests are for
+ * them to find it free, and so few do not meet.)
+ * APR_TIMEUP: they have not.  A hold, release or forward lifts the bound. */
+apr_status_t sc_relay_ease(sc_relay *relay, unsigned few, apr_interval_time_t young,
+                           apr_interval_time_t limit);
 
 /* Waits until nothing is in flight (and, on a Unix socket, no script that has
  * answered or lost its client is still running).  Only sensible while held or forwarding.

@@ -161,8 +161,11 @@ struct sc_relay {
     bool        dispatch_due;
     apr_time_t  dispatch_at;    /* due then; 0: not by time */
     apr_time_t  look_again_at;  /* when offered connections are looked at next */
-    unsigned few;        /* most in flight of those that began at few_from or later; 0: no bound */
-    apr_time_t few_from;
+    unsigned    few;            /* most in flight of those that began at few_from or later; 0: no bound */
+    apr_time_t  few_from;
+    bool        few_full;       /* so many were in flight at the last look */
+    apr_time_t  few_began;      /* the last of them */
+    apr_time_t  rest_until;     /* no further one before */
 
     sc_relay_mode mode;
     uint64_t    epoch;

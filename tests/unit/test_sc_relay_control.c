@@ -121,6 +121,99 @@ static void the_hold_comes_when_all_are_young(void **state)
     close(up);
 }
 
+static void few_at_a_time_before_a_hold(void **state)
+{
+    bed *b = *state;
+    int first, second, up;
+
+    bed_start(b);
+    assert_int_equal(sc_relay_ease(b->relay, 1, MS(WAIT_MS), 0), APR_SUCCESS); /* nothing is in flight */
+    first = bed_get(b, 1, "first", true);
+    up = bed_worker(b);
+    bed_take_get(up, "first");
+    second = bed_get(b, 1, "second", true);
+    bed_until(b, s.queued == 1 && s.in_flight == 1);
+    bed_no_accept(b, 20);
+    bed_answer(up, "done");
+    bed_expect(first, FCGIW_STDOUT, 1, "done");
+    bed_take_begin(up);
+    bed_take_get(up, "second");
+    assert_int_equal(sc_relay_hold(b->relay, MS(WAIT_MS), 0), APR_SUCCESS);
+    bed_answer(up, "done");
+    bed_expect(second, FCGIW_STDOUT, 1, "done");
+    bed_take_begin(up);
+    assert_int_equal(sc_relay_wait_drained(b->relay, MS(WAIT_MS)), APR_SUCCESS);
+    close(first);
+    close(second);
+    close(up);
+}
+
+struct easer {
+    bed         *b;
+    apr_status_t rv;
+};
+
+static void *ease_it(void *data)
+{
+    struct easer *e = data;
+
+    e->rv = sc_relay_ease(e->b->relay, 1, MS(WAIT_MS), 0);
+    return NULL;
+}
+
+static void the_ease_ends_with_those_that_were_there(void **state)
+{
+    bed *b = *state;
+    struct easer e = { b, APR_EGENERAL };
+    pthread_t thread;
+    int client[2], up[2], i;
+
+    bed_start(b);
+    for (i = 0; i < 2; i++) {
+        client[i] = bed_get(b, 1, "old", true);
+        up[i] = bed_worker(b);
+        bed_take_get(up[i], "old");
+    }
+    assert_int_equal(pthread_create(&thread, NULL, ease_it, &e), 0);
+    bed_sleep(20);
+    for (i = 0; i < 2; i++) {
+        bed_answer(up[i], "done");
+        bed_expect(client[i], FCGIW_STDOUT, 1, "done");
+    }
+    pthread_join(thread, NULL);
+    assert_int_equal(e.rv, APR_SUCCESS);
+    for (i = 0; i < 2; i++) {
+        close(client[i]);
+        close(up[i]);
+    }
+}
+
+/* A report of ten seconds does not make the others wait in a row. */
+static void a_long_request_keeps_the_others_at_full_speed(void **state)
+{
+    bed *b = *state;
+    int slow, client[2], up, other[2], i;
+
+    bed_start(b);
+    slow = bed_get(b, 1, "slow", true);
+    up = bed_worker(b);
+    bed_take_get(up, "slow");
+    bed_until(b, s.oldest_in_flight > MS(30));
+    assert_true(APR_STATUS_IS_TIMEUP(sc_relay_ease(b->relay, 1, MS(20), MS(20))));
+    for (i = 0; i < 2; i++) {
+        client[i] = bed_get(b, 1, "at once", true);
+        other[i] = bed_worker(b);
+        bed_take_get(other[i], "at once");
+    }
+    bed_until(b, s.in_flight == 3);
+    close(slow);
+    close(up);
+    for (i = 0; i < 2; i++) {
+        close(client[i]);
+        close(other[i]);
+    }
+}
+
 static void a_hold_has_an_end(void **state)
 {
     bed *b = *state;
@@ -437,7 +530,9 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, bed_teardown)
     const struct CMUnitTest tests[] = {
         T(held_requests_wait), T(a_long_request_is_not_a_pause),
-        T(the_hold_comes_when_all_are_young), T(a_hold_has_an_end), T(forwarding), T(no_second_hop),
+        T(the_hold_comes_when_all_are_young), T(few_at_a_time_before_a_hold),
+        T(the_ease_ends_with_those_that_were_there),
+        T(a_long_request_keeps_the_others_at_full_speed), T(a_hold_has_an_end), T(forwarding), T(no_second_hop),
         T(a_refused_request_is_taken_back), T(back_with_newer_knowledge),
         T(a_stale_instance_refuses), T(a_bad_address_changes_nothing), T(lame_duck),
         T(calls_before_the_start), T(nobody_waits_for_a_loop_that_ended), T(bad_configurations),
