@@ -49,6 +49,28 @@ static bool is_live(const char *path, const char *database)
     return false;
 }
 
+/* The file of another than the primary lies behind it, and that of a standby may
+ * hold half a transaction. */
+static apr_status_t check_current(const sc_options *o, sc_error *err)
+{
+    sc_state state = { .id = SC_STATE_EMPTY };
+    sc_error why = { 0, "" };
+
+    if (sc_state_load(&state, o->state_dir, o->uid, &why) != APR_SUCCESS) {
+        sc_warn("SC0511", "nobody knows whether %s is the primary's: %s", o->database, why.text);
+        return APR_SUCCESS;
+    }
+    if (sc_state_writable(state.id) || state.id == SC_STATE_EMPTY) {
+        return APR_SUCCESS;
+    }
+    return sc_error_set(err, SC_EREFUSED, "this instance is %s: %s is behind the database of the "
+                        "primary %s (%s); take the snapshot there, or, if that one is gone for ever, "
+                        "after fcgi-sidecar promote here", sc_state_name(state.id), o->database,
+                        state.id == SC_STATE_FENCED ? state.successor.uid : state.primary.uid,
+                        state.id == SC_STATE_FENCED ? state.successor.control
+                                                    : state.primary.control);
+}
+
 apr_status_t sc_tools_snapshot(const sc_options *o, sc_error *err)
 {
     sc_progress progress = { 0 };
@@ -64,6 +86,10 @@ apr_status_t sc_tools_snapshot(const sc_options *o, sc_error *err)
     if (is_live(o->file, o->database) || is_live(temp, o->database)) {
         return sc_error_set(err, SC_EUSAGE, "%s belongs to the live database (--database %s); name "
                             "another file", o->file, o->database);
+    }
+    rv = check_current(o, err);
+    if (rv != APR_SUCCESS) {
+        return rv;
     }
     unlink(temp);
     rv = sc_db_copy(o->database, temp, show, &progress, err);

@@ -19,6 +19,9 @@
 #include "fcgi-sidecar/control/sc_inbound.h"
 #include "fcgi-sidecar/control/sc_nonce.h"
 
+#define REFUSED_LINES   5     /* lines about refused requests in each */
+#define REFUSED_SPAN_MS 10000
+
 /* A thread, and the request it works on. */
 struct worker {
     sc_control *control;
@@ -32,6 +35,10 @@ struct sc_control {
     uint16_t port;
     atomic_bool stopping;
     _Atomic uint64_t refused;
+    pthread_mutex_t told_lock; /* of the next three */
+    int64_t told_from;         /* monotonic; when the span began; 0: none has */
+    unsigned told;             /* lines in this span */
+    unsigned long long untold; /* refusals without a line since the last one */
     sc_nonce_cache nonces;
     unsigned n_workers;
     struct worker workers[SC_CONTROL_WORKERS];
@@ -248,10 +255,37 @@ static const sc_control_route *find_route(const sc_control *c, const char *path)
     return NULL;
 }
 
+/* Whoever reaches the port can have requests refused: REFUSED_LINES of them are
+ * told in each REFUSED_SPAN_MS, the others counted. */
 static void note_refused(sc_control *c, const char *why)
 {
+    int64_t now = sc_now_ms();
+    unsigned long long untold = 0;
+    char more[64] = "";
+    bool tell;
+
     atomic_fetch_add(&c->refused, 1);
-    sc_warn("SC0601", "control port: request refused: %s", why);
+    pthread_mutex_lock(&c->told_lock);
+    if (c->told_from == 0 || now - c->told_from >= REFUSED_SPAN_MS) {
+        c->told_from = now;
+        c->told = 0;
+    }
+    tell = c->told < REFUSED_LINES;
+    if (tell) {
+        c->told++;
+        untold = c->untold;
+        c->untold = 0;
+    }
+    else {
+        c->untold++;
+    }
+    pthread_mutex_unlock(&c->told_lock);
+    if (untold > 0) {
+        snprintf(more, sizeof(more), " (%llu before that were not told)", untold);
+    }
+    if (tell) {
+        sc_warn("SC0601", "control port: request refused: %s%s", why, more);
+    }
 }
 
 static void refuse(sc_control_request *r, sc_error *err)
@@ -350,6 +384,7 @@ apr_status_t sc_control_create(sc_control **control, const sc_control_config *co
         return sc_error_errno(err, ENOMEM, "control port");
     }
     c->config = *config;
+    pthread_mutex_init(&c->told_lock, NULL);
     sc_nonce_init(&c->nonces, 2 * SC_TIME_WINDOW_MS);
     rv = sc_bind_tcp(config->listen, "--control-listen", &c->fd, &c->port, err);
     if (rv != APR_SUCCESS) {
@@ -395,6 +430,7 @@ void sc_control_destroy(sc_control *c)
 {
     if (c != NULL) {
         sc_control_stop(c);
+        pthread_mutex_destroy(&c->told_lock);
         free(c);
     }
 }

@@ -4,8 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fcgi-sidecar/base/sc_dial.h"
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/handoff/sc_ship.h"
+
+#define PROBE_MS 200 /* for a connection to php-fpm that no request has asked for yet */
 
 json_t *sc_status_file(const sc_state *s)
 {
@@ -68,16 +71,17 @@ bool sc_status_ready(sc_node *n, const char **why)
 {
     sc_relay_stats stats;
     sc_state state;
+    bool up;
 
     sc_relay_stats_get(n->relay, &stats);
     sc_node_state(n, &state);
     switch (state.id) {
     case SC_STATE_PRIMARY:
     case SC_STATE_DRAINING:
+        up = stats.upstream_up || sc_dial_accepts(n->options->upstream, PROBE_MS);
         *why = stats.upstream_up ? "php-fpm answers"
-             : stats.requests == 0 ? "primary; no request has asked for php-fpm yet"
-                                   : "php-fpm is down";
-        return stats.upstream_up || stats.requests == 0;
+             : up ? "php-fpm accepts connections" : "php-fpm is down";
+        return up;
     case SC_STATE_EMPTY:
         *why = "no database yet: post-start has not run or has failed";
         return false;

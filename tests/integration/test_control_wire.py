@@ -1,4 +1,5 @@
 """What strangers send to the control port: refused, and the sidecar goes on. Nothing of it is signed, so nothing of it is trusted."""
+import re
 import socket
 import struct
 
@@ -75,3 +76,18 @@ def test_probe_without_a_byte_is_no_refusal(instance):
         socket.create_connection(instance.control, timeout=5).close()
     assert instance.status()["state"] == "PRIMARY"
     assert instance.log().count("SC0601") == before
+
+
+def test_refusals_do_not_fill_the_log(instance):
+    """Anybody who reaches the port can have a request refused."""
+    def refused():
+        with socket.create_connection(instance.control, timeout=20) as s:
+            s.sendall(BEGIN + PARAMS + record(5))
+            while s.recv(4096):
+                pass
+    for _ in range(40):
+        refused()
+    first = instance.log().count("SC0601")
+    assert 0 < first < 40
+    count = re.search(r"^sidecar_control_refused_total (\d+)", instance.http("/metrics").text, re.M)
+    assert count is None or int(count[1]) >= 40

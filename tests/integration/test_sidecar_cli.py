@@ -170,6 +170,27 @@ def test_snapshot_does_not_replace_the_live_database(instance, name):
         assert not os.path.exists(f"{folder}/{name}.part")
 
 
+def test_snapshot_of_a_standby_is_refused(sidecar, tmp):
+    """Its file is behind, and may hold half a transaction."""
+    seed = handover.seed(tmp)
+    with sidecar("a", seed=seed) as a, sidecar("b", seed=seed) as b:
+        a.post_start()
+        b.post_start()
+        r = b.run("snapshot", str(b.root / "snapshot.sqlite"))
+        assert r.returncode == 3 and "STANDBY" in r.stderr and f"127.0.0.1:{a.control_port}" in r.stderr
+        a.pre_stop()
+        r = a.run("snapshot", str(a.root / "snapshot.sqlite"))
+        assert r.returncode == 3 and "FORWARDING" in r.stderr and f"127.0.0.1:{b.control_port}" in r.stderr
+        assert b.run("snapshot", str(b.root / "snapshot.sqlite")).returncode == 0
+    assert not os.path.exists(a.root / "snapshot.sqlite")
+
+
+@pytest.mark.parametrize("option, value", [("listen", "nowhere"), ("listen", "192.0.2.1:1"), ("upstream", "nowhere")])
+def test_an_address_that_can_not_be_used_names_its_option(instance, option, value):
+    r = instance.run("serve", timeout=20, **{option: value})
+    assert r.returncode != 0 and f"--{option}" in r.stderr and value in r.stderr
+
+
 def test_snapshot(instance, tmp):
     out = tmp / "snapshot.sqlite"
     with instance:

@@ -34,13 +34,25 @@ def test_first_deployment_installs_the_seed(sidecar, seed):
         a.post_start()
         s = a.status()
         assert (s["state"], s["epoch"], s["primary"]) == ("PRIMARY", 1, True)
-        assert a.http("/readyz").status == 200
         assert stored(a.database) == []
         con = sqlite3.connect(a.database)
         assert con.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         con.close()
         a.post_start()
         assert a.status()["epoch"] == 1, "a second run changes nothing"
+
+
+def test_a_primary_is_ready_when_php_fpm_is_there(sidecar, php_fpm, seed):
+    """Not a request before: nobody would send one to an instance that is not ready."""
+    a = handover.Instance("a", sidecar, php_fpm, seed)
+    a.sidecar.start()
+    a.sidecar.post_start()
+    assert a.sidecar.http("/readyz").status == 503
+    assert "php-fpm is down" in a.sidecar.http("/readyz?verbose").text
+    a.php.start()
+    assert a.sidecar.http("/readyz").status == 200
+    a.php.stop()
+    wait.until(lambda: a.sidecar.http("/readyz").status == 503, 10, "the primary is no longer ready")
 
 
 @pytest.mark.parametrize("journal", ["delete", "wal", "persist"])
