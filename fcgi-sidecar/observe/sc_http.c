@@ -34,7 +34,7 @@ static int text_add(void *context, const char *data, size_t len)
 {
     struct text *t = context;
 
-    if (t->room - t->len < len + 1) {
+    if (t->data == NULL || t->room - t->len < len + 1) {
         size_t room = (t->room + len) * 2 + 1024;
         char *bigger = realloc(t->data, room);
 
