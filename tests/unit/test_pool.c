@@ -20,6 +20,7 @@
 #include "stub_httpd.h"
 
 enum { TURNS = 200, QUICK = 20, PATIENT_US = 6000, TOO_LATE_US = 40000 };
+enum { CROWD = 6, CROWD_ROUNDS = 500, CROWD_MAX = 2, FD_MAX = 4096 };
 
 static apr_pool_t    *pool;
 static demo_target    target;
@@ -199,6 +200,82 @@ static void test_a_bound_that_fell_is_kept(void **state)
     assert_int_equal(demo_conns_count(target.slot), DEMO_BOUND_MIN);
 }
 
+/* --- many at once; with ThreadSanitizer, too ----------------------------------------------- */
+
+static const demo_pool_conf crowded = { .max = CROWD_MAX, .idle = 2000 }; /* the reaper has work, too */
+static atomic_int           used_by[FD_MAX]; /* whose a connection is, by its descriptor */
+static atomic_int           shared, above;   /* faults */
+
+static demo_conn *crowd_take(void)
+{
+    bool admitted;
+    demo_conn *conn = demo_pool_take(&target, &crowded, &admitted);
+
+    if (conn == NULL && admitted) {
+        if (demo_conn_open(&conn, &target, APR_USEC_PER_SEC) != APR_SUCCESS) {
+            demo_pool_unadmit(&target);
+            return NULL;
+        }
+        conn->counted = true;
+    }
+    return conn;
+}
+
+static void *crowd_main(void *arg)
+{
+    int me = *(int *)arg, none;
+
+    for (int i = 0; i < CROWD_ROUNDS; i++) {
+        demo_conn *conn = crowd_take();
+        if (conn == NULL) {
+            continue;
+        }
+        none = 0;
+        if (conn->fd < 0 || conn->fd >= FD_MAX
+            || !atomic_compare_exchange_strong(&used_by[conn->fd], &none, me)) {
+            atomic_fetch_add(&shared, 1);
+            return NULL;
+        }
+        if (demo_conns_count(target.slot) > CROWD + CROWD_MAX) { /* each counts before it looks */
+            atomic_fetch_add(&above, 1);
+        }
+        memset(conn->in, me, sizeof conn->in); /* as a request does */
+        none = me;
+        if (!atomic_compare_exchange_strong(&used_by[conn->fd], &none, 0)) {
+            atomic_fetch_add(&shared, 1);
+        }
+        if (i % 40 == me) {
+            demo_pool_drop(conn);
+        }
+        else {
+            demo_pool_give(conn, &crowded);
+        }
+    }
+    return NULL;
+}
+
+static void test_a_connection_has_one_user(void **state)
+{
+    pthread_t threads[CROWD];
+    int number[CROWD];
+
+    (void)state;
+    for (int i = 0; i < CROWD; i++) {
+        number[i] = i + 1;
+        assert_int_equal(pthread_create(&threads[i], NULL, crowd_main, &number[i]), 0);
+    }
+    for (int i = 0; i < CROWD; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(atomic_load(&shared), 0);
+    assert_int_equal(atomic_load(&above), 0);
+    /* The reaper ends what lies idle, and nothing else is counted. */
+    for (int i = 0; i < 10000 && demo_conns_count(target.slot) > 0; i++) {
+        usleep(1000);
+    }
+    assert_int_equal(demo_conns_count(target.slot), 0);
+}
+
 static int setup(void **state)
 {
     struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -236,9 +313,11 @@ static int teardown(void **state)
     return 0;
 }
 
-int main(void)
+/* With an argument: only the tests of that name, which may have * in it. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_connection_has_one_user),
         cmocka_unit_test(test_who_waits_gets_it_before_who_comes),
         cmocka_unit_test(test_who_waits_may_open_in_stead_of_what_is_closed),
         cmocka_unit_test(test_nothing_is_counted_twice_or_lost),
@@ -247,6 +326,9 @@ int main(void)
     };
     int failed;
 
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]);
+    }
     apr_initialize();
     failed = cmocka_run_group_tests(tests, setup, teardown);
     apr_terminate();
