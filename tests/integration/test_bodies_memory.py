@@ -3,6 +3,7 @@
 DEMO_BODY_MIB says how large (default 24; 1024 takes some minutes and twice as much of TMPDIR).
 """
 import hashlib
+import json
 import os
 import subprocess
 import threading
@@ -10,7 +11,7 @@ import time
 
 import pytest
 
-from tools import http, metrics, paths, proc, wait
+from tools import http, metrics, paths, ports, proc, wait
 
 MIB = 1 << 20
 SIZE = int(os.environ.get("DEMO_BODY_MIB", "24")) * MIB
@@ -22,9 +23,20 @@ pytestmark = pytest.mark.skipif(paths.SANITIZE, reason="a sanitizer keeps what w
 
 
 @pytest.fixture(scope="module")
-def site(module_httpd, module_php_fpm):
+def site(module_httpd, module_php_fpm, module_tmp):
     fpm = module_php_fpm(4).start()
-    h = module_httpd(f"""DemoBackend {fpm.url}
+    openssl = paths.require("openssl")
+    subprocess.run([openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", module_tmp / "k.pem", "-out",
+                    module_tmp / "c.pem", "-subj", "/CN=127.0.0.1", "-days", "2"], check=True, capture_output=True)
+    tls = ports.free_port()
+    h = module_httpd(f"""Listen 127.0.0.1:{tls}
+<VirtualHost *:{tls}>
+    Protocols h2 http/1.1
+    SSLEngine on
+    SSLCertificateFile "{module_tmp}/c.pem"
+    SSLCertificateKeyFile "{module_tmp}/k.pem"
+</VirtualHost>
+DemoBackend {fpm.url}
 Protocols h2c http/1.1
 Timeout 300
 DemoTimeout read=300s send=300s
@@ -42,9 +54,10 @@ Alias /capped "{fpm.docroot}"
 </Location>
 <Location /metrics>
     SetHandler demo-metrics
-</Location>""", ["http2"], docroot=fpm.docroot, mpm_config="ServerLimit 2\nStartServers 1\nThreadsPerChild 8\nMaxRequestWorkers 8\n"
+</Location>""", ["http2", "ssl"], docroot=fpm.docroot, mpm_config="ServerLimit 2\nStartServers 1\nThreadsPerChild 8\nMaxRequestWorkers 8\n"
                      "MinSpareThreads 1\nMaxSpareThreads 8\nAsyncRequestWorkerFactor 8")
-    h.fpm = fpm
+    h.error_log.claim("AH01906|AH01909|AH01873", optional=True)      # the certificate is its own authority; no session cache
+    h.fpm, h.tls = fpm, f"https://127.0.0.1:{tls}"
     return h.start()
 
 
@@ -103,10 +116,9 @@ def chunked(site, target, n):
     return http.post_chunked(site, target, pattern(n), timeout=PATIENCE).json()
 
 
-def http2(site, target, n):
-    import json
-    curl = subprocess.Popen([paths.require("curl"), "-sS", "--http2-prior-knowledge", "-X", "POST", "-T", "-", site.url(target)],
-                            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+def curl_send(n, *args):
+    curl = subprocess.Popen([paths.require("curl"), "-sS", "-X", "POST", "-T", "-", *args], stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE)
     for piece in pattern(n):
         curl.stdin.write(piece)
     out = curl.communicate(timeout=PATIENCE)[0]
@@ -114,8 +126,20 @@ def http2(site, target, n):
     return json.loads(out)
 
 
+def http2(site, target, n):
+    return curl_send(n, "--http2-prior-knowledge", site.url(target))
+
+
+def tls(site, target, n):
+    return curl_send(n, "-k", "--http1.1", site.tls + target)
+
+
+def tls_http2(site, target, n):
+    return curl_send(n, "-k", "--http2", site.tls + target)
+
+
 @pytest.mark.parametrize("target", ["/upload.php", "/stream/upload.php"])
-@pytest.mark.parametrize("how", [plain, chunked, http2])
+@pytest.mark.parametrize("how", [plain, chunked, http2, tls, tls_http2])
 def test_upload(site, how, target):
     how(site, target, WARM)
     with Growth(site):
@@ -157,9 +181,8 @@ def stalling(site, target, n):
         return received(c)
 
 
-def by_http2(site, target, n):
-    curl = subprocess.Popen([paths.require("curl"), "-sS", "--http2-prior-knowledge", site.url(f"{target}?bytes={n}&length=1")],
-                            stdout=subprocess.PIPE)
+def curl_receive(*args):
+    curl = subprocess.Popen([paths.require("curl"), "-sS", *args], stdout=subprocess.PIPE)
     h, got = hashlib.sha256(), 0
     while data := curl.stdout.read(1 << 18):
         h.update(data)
@@ -168,9 +191,22 @@ def by_http2(site, target, n):
     return got, h.hexdigest()
 
 
+def by_http2(site, target, n):
+    return curl_receive("--http2-prior-knowledge", site.url(f"{target}?bytes={n}&length=1"))
+
+
+def by_tls(site, target, n):
+    return curl_receive("-k", "--http1.1", f"{site.tls}{target}?bytes={n}&length=1")
+
+
+def by_tls_http2(site, target, n):
+    return curl_receive("-k", "--http2", f"{site.tls}{target}?bytes={n}&length=1")
+
+
 @pytest.mark.parametrize("target,how", [
-    ("/download.php", at_once), ("/download.php", late), ("/download.php", by_http2),
-    ("/stream/download.php", at_once), ("/stream/download.php", stalling), ("/stream/download.php", by_http2),
+    ("/download.php", at_once), ("/download.php", late), ("/download.php", by_http2), ("/download.php", by_tls),
+    ("/download.php", by_tls_http2), ("/stream/download.php", at_once), ("/stream/download.php", stalling),
+    ("/stream/download.php", by_http2), ("/stream/download.php", by_tls), ("/stream/download.php", by_tls_http2),
     ("/capped/download.php", stalling), ("/capped/download.php", by_http2)])
 def test_download(site, how, target):
     how(site, target, WARM if "late" not in how.__name__ else 16 * MIB)
