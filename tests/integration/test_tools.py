@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tools import fcgi, http, paths, ports, proc, wait
+from tools import fcgi, growth, http, paths, ports, proc, wait
 from tools.logwatch import LogWatch
 from tools.responder import At, Close, Reset, Split
 
@@ -166,3 +166,17 @@ def test_sanitizers_watch_the_module(httpd, responder):
     with pytest.raises(AssertionError, match="a report"):
         h.check()
     log.unlink()
+
+
+@pytest.mark.parametrize("of,grows", [
+    (lambda x: 20000 + x % 7 * 30, False),                          # noise
+    (lambda x: 20000 + 600 * (x > 40), False),                      # one step: a pool met its largest request
+    (lambda x: 20000 + 5 * x, True),                                # so much a request
+    (lambda x: 20000 + 5 * x + x % 7 * 100 + 5000 * (x == 3), True),
+    (lambda x: 20000 - 5 * x, False)])
+def test_growth_is_told_from_noise_and_steps(of, grows):
+    assert growth.judge([(x, of(x)) for x in range(100)], 256)["grows"] is grows
+
+
+def test_growth_of_a_few_points_is_not_judged():
+    assert growth.judge([(0, 1), (1, 1000)], 256)["grows"] is None
