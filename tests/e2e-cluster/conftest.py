@@ -73,8 +73,9 @@ def writing(out, table, seconds, request):
                 wrong.append(f"what the pods said then is in {self.file.with_suffix('.timeline')}")
             row.ok = not wrong
             table.add(row)
-            request.config.pluginmanager.getplugin("terminalreporter").write(
-                f"{row.lost} lost, {row.failed} failed, {row.rate:.0f}/s, {row.gap_ms:.0f} ms ")
+            plugins = request.config.pluginmanager
+            with plugins.getplugin("capturemanager").global_and_fixture_disabled():
+                plugins.getplugin("terminalreporter").write(f"{row.lost} lost, {row.failed} failed, {row.rate:.0f}/s, {row.gap_ms:.0f} ms ", flush=True)
             assert not wrong, f"{row.case}: " + "; ".join(wrong)
             return row
 
