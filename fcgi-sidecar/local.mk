@@ -43,6 +43,7 @@ SC_DATABASE = \
 	%D%/database/sc_sqlite.c %D%/database/sc_sqlite.h \
 	%D%/database/sc_wal.c %D%/database/sc_wal.h
 SC_CONTROL = \
+	%D%/control/sc_ahead.c %D%/control/sc_ahead.h \
 	%D%/control/sc_control.c %D%/control/sc_control.h \
 	%D%/control/sc_frame.c %D%/control/sc_frame.h \
 	%D%/control/sc_inbound.c %D%/control/sc_inbound.h \
@@ -57,6 +58,7 @@ SC_NODE = \
 SC_HANDOFF = \
 	%D%/handoff/sc_grant.c %D%/handoff/sc_grant.h \
 	%D%/handoff/sc_handoff.c %D%/handoff/sc_handoff.h \
+	%D%/handoff/sc_incoming.c %D%/handoff/sc_incoming.h \
 	%D%/handoff/sc_install.c %D%/handoff/sc_install.h \
 	%D%/handoff/sc_promote.c %D%/handoff/sc_promote.h \
 	%D%/handoff/sc_ship.c %D%/handoff/sc_ship.h \

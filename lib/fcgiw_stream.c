@@ -23,6 +23,11 @@ void fcgiw_stream_init(fcgiw_stream *s, enum fcgiw_side side, uint16_t request_i
     s->state = ST_HEADER;
 }
 
+size_t fcgiw_stream_content(const fcgiw_stream *s, uint8_t type)
+{
+    return s->error == 0 && s->state == ST_CONTENT && s->header.type == type ? s->content_left : 0;
+}
+
 bool fcgiw_stream_idle(const fcgiw_stream *s)
 {
     return s->error == 0 && s->state == ST_HEADER && s->part_len == 0;

@@ -80,6 +80,12 @@ void fcgiw_stream_init(fcgiw_stream *s, enum fcgiw_side side, uint16_t request_i
 fcgiw_result fcgiw_stream_feed(fcgiw_stream *s, const uint8_t *in, size_t len,
                                fcgiw_event *ev);
 
+/* Bytes of content that are still to come of the record that is being read, when
+ * it is of that type and its content is told as it comes; else 0.  Who has no
+ * other bytes left may receive so many straight to where they are wanted, and
+ * feed them from there. */
+size_t fcgiw_stream_content(const fcgiw_stream *s, uint8_t type);
+
 /* True between two records: no byte of a further record was seen. */
 bool fcgiw_stream_idle(const fcgiw_stream *s);
 

@@ -1,6 +1,7 @@
 #include "fcgi-sidecar/base/sc_crypto.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,10 @@
 #include <openssl/params.h>
 #include <openssl/rand.h>
 
+#include "fcgi-sidecar/base/sc_bytes.h"
 #include "fcgi-sidecar/base/sc_file.h"
+
+#define IV_LEN 12 /* that of GCM: four zero bytes and a number */
 
 struct sc_mac {
     EVP_MAC *algorithm;
@@ -112,6 +116,59 @@ void sc_mac_free(sc_mac *mac)
     }
 }
 
+/* GMAC is GCM with nothing to encrypt: all data is additional. */
+struct sc_tag {
+    EVP_CIPHER_CTX *context;
+};
+
+sc_tag *sc_tag_new(const sc_secret *key)
+{
+    sc_tag *tag = calloc(1, sizeof(*tag));
+
+    if (tag == NULL) {
+        return NULL;
+    }
+    tag->context = EVP_CIPHER_CTX_new();
+    if (tag->context == NULL) {
+        free(tag);
+        return NULL;
+    }
+    must(EVP_EncryptInit_ex(tag->context, EVP_aes_256_gcm(), NULL, key->key, NULL));
+    return tag;
+}
+
+void sc_tag_begin(sc_tag *tag, uint64_t number)
+{
+    unsigned char iv[IV_LEN] = { 0 };
+
+    sc_put_u64(iv + IV_LEN - 8, number);
+    must(EVP_EncryptInit_ex(tag->context, NULL, NULL, NULL, iv));
+}
+
+void sc_tag_add(sc_tag *tag, const void *data, size_t len)
+{
+    int n;
+
+    must(len <= INT_MAX && EVP_EncryptUpdate(tag->context, NULL, &n, data, (int)len) == 1);
+}
+
+void sc_tag_end(sc_tag *tag, unsigned char out[SC_TAG_LEN])
+{
+    unsigned char none[16];
+    int n;
+
+    must(EVP_EncryptFinal_ex(tag->context, none, &n));
+    must(EVP_CIPHER_CTX_ctrl(tag->context, EVP_CTRL_AEAD_GET_TAG, SC_TAG_LEN, out));
+}
+
+void sc_tag_free(sc_tag *tag)
+{
+    if (tag != NULL) {
+        EVP_CIPHER_CTX_free(tag->context);
+        free(tag);
+    }
+}
+
 static void mac_once(const sc_secret *secret, const void *data, size_t len,
                      unsigned char out[SC_MAC_LEN])
 {
@@ -154,10 +211,15 @@ bool sc_equal_constant_time(const void *a, const void *b, size_t len)
     return CRYPTO_memcmp(a, b, len) == 0;
 }
 
+void sc_random(unsigned char *out, size_t bytes)
+{
+    must(bytes <= 32 && RAND_bytes(out, (int)bytes) == 1);
+}
+
 void sc_random_hex(char *out, size_t bytes)
 {
     unsigned char raw[32];
 
-    must(bytes <= sizeof(raw) && RAND_bytes(raw, (int)bytes) == 1);
+    sc_random(raw, bytes);
     hex(raw, bytes, out);
 }

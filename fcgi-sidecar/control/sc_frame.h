@@ -3,12 +3,15 @@
  *
  *   0        4        8               16
  *   +--------+--------+----------------+-- ... --+-----------+
- *   |  type  | length |    sequence    | payload | MAC (32)  |
+ *   |  type  | length |    sequence    | payload | tag (16)  |
  *   +--------+--------+----------------+-- ... --+-----------+
  *
- * Numbers are big-endian.  The MAC covers all that stands before it, under a
- * key derived from the secret and the nonce of the request; with the sequence
- * number no message can be changed, left out, repeated or moved.
+ * Numbers are big-endian.  Before the first message stand 16 random bytes, the
+ * salt.  The tag covers all of its message, under a key derived from the secret,
+ * the nonce of the request and the salt; it is AES-256-GMAC, and the sequence
+ * number its nonce, so no message can be changed, left out, repeated or moved.
+ * The salt is the writer's own: a request that somebody sends again, after a
+ * restart that forgot it, is answered under another key.
  *
  * Writer and reader each belong to one thread.
  */
@@ -20,6 +23,7 @@
 #include "fcgi-sidecar/base/sc_crypto.h"
 
 #define SC_FRAME_HEAD_LEN    16
+#define SC_FRAME_SALT_LEN    16
 #define SC_FRAME_PAYLOAD_MAX (2u * 1024u * 1024u)
 
 enum sc_frame_type {
@@ -38,14 +42,17 @@ typedef apr_status_t (*sc_frame_write_fn)(void *context, const void *data, size_
 typedef apr_status_t (*sc_frame_read_fn)(void *context, void *data, size_t len);
 
 typedef struct {
-    sc_mac *mac;
+    sc_tag *tag;
+    uint8_t salt[SC_FRAME_SALT_LEN];
     uint64_t sequence;
     sc_frame_write_fn write;
     void *context;
 } sc_frame_writer;
 
 typedef struct {
-    sc_mac *mac;
+    sc_secret secret;
+    char nonce[SC_NONCE_LEN + 1];
+    sc_tag *tag;       /* NULL before the salt came */
     uint64_t sequence;
     sc_frame_read_fn read;
     void *context;
@@ -59,7 +66,7 @@ typedef struct {
     size_t len;
 } sc_frame_part;
 
-/* ENOMEM or success; the key is derived from secret and nonce. */
+/* ENOMEM or success; a nonce has SC_NONCE_LEN digits. */
 apr_status_t sc_frame_writer_init(sc_frame_writer *w, const sc_secret *secret, const char *nonce,
                                   sc_frame_write_fn write, void *context);
 apr_status_t sc_frame_reader_init(sc_frame_reader *r, const sc_secret *secret, const char *nonce,
@@ -69,10 +76,14 @@ apr_status_t sc_frame_reader_init(sc_frame_reader *r, const sc_secret *secret, c
 apr_status_t sc_frame_write(sc_frame_writer *w, enum sc_frame_type type,
                             const sc_frame_part *parts, size_t n);
 
-/* *payload is valid until the next call.  SC_EAUTH: MAC or sequence is wrong;
+/* *payload is valid until the next call.  SC_EAUTH: tag or sequence is wrong;
  * SC_ECORRUPT: length too big; else what the source said. */
 apr_status_t sc_frame_read(sc_frame_reader *r, enum sc_frame_type *type,
                            const uint8_t **payload, size_t *len);
+
+/* Gives the buffer of the last message away, and takes another, which the caller
+ * had from here or is NULL, in its place. */
+void sc_frame_swap(sc_frame_reader *r, uint8_t **buffer, size_t *capacity);
 
 /* Safe on a zeroed struct. */
 void sc_frame_writer_free(sc_frame_writer *w);

@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include "fcgi-sidecar/base/sc_file.h"
 
 #define PIECE 16384
+#define RECORDS_AT_ONCE 16 /* of an answer, to one system call */
 
 /* --- reading ------------------------------------------------------------------------- */
 
@@ -201,6 +203,50 @@ static apr_status_t send_all(sc_inbound *in, const uint8_t *data, size_t len)
     return in->broken ? ECONNRESET : APR_SUCCESS;
 }
 
+static apr_status_t send_vector(sc_inbound *in, struct iovec *iov, size_t n)
+{
+    while (n > 0 && !in->broken) {
+        struct msghdr m = { .msg_iov = iov, .msg_iovlen = n };
+        ssize_t sent = sendmsg(in->fd, &m, MSG_NOSIGNAL);
+
+        if (sent < 0 && errno == EINTR) {
+            continue;
+        }
+        if (sent <= 0) {
+            in->broken = true;
+            return sent < 0 && errno == EAGAIN ? ETIMEDOUT : sent < 0 ? errno : EIO;
+        }
+        for (; n > 0 && (size_t)sent >= iov->iov_len; iov++, n--) {
+            sent -= (ssize_t)iov->iov_len;
+        }
+        if (n > 0) {
+            iov->iov_base = (uint8_t *)iov->iov_base + sent;
+            iov->iov_len -= (size_t)sent;
+        }
+    }
+    return in->broken ? ECONNRESET : APR_SUCCESS;
+}
+
+/* Whole records from where they lie; *len: how much that was. */
+static apr_status_t send_records(sc_inbound *in, const uint8_t *data, size_t *len)
+{
+    const fcgiw_header h = { FCGIW_STDOUT, in->id, SC_INBOUND_RECORD, 0 };
+    uint8_t head[FCGIW_HEADER_LEN];
+    struct iovec iov[2 * RECORDS_AT_ONCE];
+    size_t n = *len / SC_INBOUND_RECORD, i;
+
+    n = n < RECORDS_AT_ONCE ? n : RECORDS_AT_ONCE;
+    *len = n * SC_INBOUND_RECORD;
+    fcgiw_header_encode(head, &h);
+    for (i = 0; i < n; i++) {
+        iov[2 * i].iov_base = head;
+        iov[2 * i].iov_len = sizeof(head);
+        iov[2 * i + 1].iov_base = (uint8_t *)(uintptr_t)(data + i * SC_INBOUND_RECORD);
+        iov[2 * i + 1].iov_len = SC_INBOUND_RECORD;
+    }
+    return send_vector(in, iov, 2 * n);
+}
+
 apr_status_t sc_inbound_flush(sc_inbound *in)
 {
     const fcgiw_header h = { FCGIW_STDOUT, in->id, (uint16_t)in->out_len, 0 };
@@ -223,6 +269,13 @@ apr_status_t sc_inbound_write(sc_inbound *in, const void *data, size_t len)
         size_t room = SC_INBOUND_RECORD - in->out_len;
         size_t part = len < room ? len : room;
 
+        if (in->out_len == 0 && len >= SC_INBOUND_RECORD) {
+            part = len;
+            rv = send_records(in, from, &part);
+            from += part;
+            len -= part;
+            continue;
+        }
         memcpy(in->out + FCGIW_HEADER_LEN + in->out_len, from, part);
         in->out_len += part;
         from += part;

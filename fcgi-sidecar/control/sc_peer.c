@@ -17,6 +17,8 @@
 #define REQUEST_ID   1
 #define INPUT_SIZE   (256u * 1024u)
 #define HEADER_MAX   4096u
+#define STRAIGHT_MIN  4096u /* from here on bytes are received where they are wanted, */
+#define STRAIGHT_HEAD 64u   /* all but those that come with the header of their record */
 #define REQUEST_MAX  (SC_BODY_MAX + 16384u)
 
 struct sc_peer {
@@ -146,15 +148,15 @@ leave:
 
 /* --- answer --------------------------------------------------------------------- */
 
-static apr_status_t receive(sc_peer *p)
+/* At least one byte; *got of them. */
+static apr_status_t receive_some(sc_peer *p, uint8_t *out, size_t len, size_t *got)
 {
     for (;;) {
-        ssize_t n = SC_FAULT("recv") ? -1 : recv(p->fd, p->input, sizeof(p->input), 0);
+        ssize_t n = SC_FAULT("recv") ? -1 : recv(p->fd, out, len, 0);
         apr_status_t rv;
 
         if (n > 0) {
-            p->in_from = 0;
-            p->in_to = (size_t)n;
+            *got = (size_t)n;
             return APR_SUCCESS;
         }
         if (n == 0) {
@@ -170,8 +172,14 @@ static apr_status_t receive(sc_peer *p)
     }
 }
 
-/* Makes p->slice the next bytes of STDOUT; APR_EOF after END_REQUEST. */
-static apr_status_t next_slice(sc_peer *p)
+static apr_status_t receive(sc_peer *p, size_t len)
+{
+    p->in_from = p->in_to = 0;
+    return receive_some(p, p->input, len, &p->in_to);
+}
+
+/* Makes p->slice the next bytes of STDOUT, receiving no more than at_once; APR_EOF after END_REQUEST. */
+static apr_status_t next_slice(sc_peer *p, size_t at_once)
 {
     fcgiw_event ev;
     fcgiw_result n;
@@ -179,7 +187,7 @@ static apr_status_t next_slice(sc_peer *p)
 
     while (!p->ended) {
         if (p->in_from == p->in_to) {
-            rv = receive(p);
+            rv = receive(p, at_once);
             if (rv != APR_SUCCESS) {
                 return rv;
             }
@@ -201,6 +209,28 @@ static apr_status_t next_slice(sc_peer *p)
     return APR_EOF;
 }
 
+/* Content of a record whose header was read, received into `out`; *got 0 when
+ * that is not where the next bytes belong. */
+static apr_status_t receive_straight(sc_peer *p, uint8_t *out, size_t len, size_t *got)
+{
+    size_t left = fcgiw_stream_content(&p->demux, FCGIW_STDOUT);
+    fcgiw_event ev;
+    apr_status_t rv;
+
+    *got = 0;
+    if (p->slice_len > 0 || p->in_from < p->in_to || left < STRAIGHT_MIN || len < STRAIGHT_MIN) {
+        return APR_SUCCESS;
+    }
+    rv = receive_some(p, out, len < left ? len : left, got);
+    if (rv == APR_SUCCESS
+        && fcgiw_stream_feed(&p->demux, out, *got, &ev) != (fcgiw_result)*got) {
+        return SC_ECORRUPT;
+    }
+    return rv;
+}
+
+/* Much is copied once: of each record only what comes with its header passes
+ * through p->input. */
 static apr_status_t read_exactly(void *context, void *data, size_t len)
 {
     sc_peer *p = context;
@@ -208,9 +238,18 @@ static apr_status_t read_exactly(void *context, void *data, size_t len)
 
     while (len > 0) {
         size_t n;
+        apr_status_t rv = receive_straight(p, out, len, &n);
 
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+        if (n > 0) {
+            out += n;
+            len -= n;
+            continue;
+        }
         if (p->slice_len == 0) {
-            apr_status_t rv = next_slice(p);
+            rv = next_slice(p, len < STRAIGHT_MIN ? sizeof(p->input) : STRAIGHT_HEAD);
 
             if (rv != APR_SUCCESS) {
                 return rv == APR_EOF ? ECONNRESET : rv;
@@ -253,7 +292,7 @@ static apr_status_t read_header(sc_peer *p)
     cgih_scan_init(&scan);
     for (;;) {
         size_t n, take;
-        apr_status_t rv = next_slice(p);
+        apr_status_t rv = next_slice(p, sizeof(p->input));
 
         if (rv != APR_SUCCESS) {
             return rv == APR_EOF ? ECONNRESET : rv;
@@ -308,7 +347,7 @@ static apr_status_t read_json(sc_peer *p, const sc_peer_call *call, json_t **ans
         memcpy(body + len, p->slice, p->slice_len);
         len += p->slice_len;
         p->slice_len = 0;
-        rv = next_slice(p);
+        rv = next_slice(p, sizeof(p->input));
     } while (rv == APR_SUCCESS);
     if (rv != APR_EOF) {
         sc_error_errno(err, rv, "answer of %s", call->address);
@@ -428,6 +467,11 @@ apr_status_t sc_peer_next(sc_peer *p, enum sc_frame_type *type, const uint8_t **
         return sc_error_set(err, rv, "a message of %s is malformed", p->address);
     }
     return rv == APR_SUCCESS ? rv : sc_error_errno(err, rv, "the stream of %s broke", p->address);
+}
+
+void sc_peer_swap(sc_peer *p, uint8_t **buffer, size_t *capacity)
+{
+    sc_frame_swap(&p->frames, buffer, capacity);
 }
 
 void sc_peer_abort(sc_peer *p)

@@ -40,6 +40,10 @@ apr_status_t sc_peer_open(sc_peer **peer, const sc_peer_call *call, const json_t
 apr_status_t sc_peer_next(sc_peer *peer, enum sc_frame_type *type, const uint8_t **payload,
                           size_t *len, sc_error *err);
 
+/* Gives the buffer of the last message away (its payload stays valid in it) and takes
+ * another, which the caller had from here or is NULL, in its place. */
+void sc_peer_swap(sc_peer *peer, uint8_t **buffer, size_t *capacity);
+
 /* Makes a blocked sc_peer_next() return; any thread. */
 void sc_peer_abort(sc_peer *peer);
 

@@ -14,34 +14,24 @@
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/base/sc_log.h"
 #include "fcgi-sidecar/base/sc_nice.h"
-#include "fcgi-sidecar/database/sc_db_fence.h"
-#include "fcgi-sidecar/database/sc_pages.h"
-#include "fcgi-sidecar/database/sc_resume.h"
+#include "fcgi-sidecar/control/sc_ahead.h"
+#include "fcgi-sidecar/handoff/sc_incoming.h"
 #include "fcgi-sidecar/handoff/sc_install.h"
 #include "fcgi-sidecar/handoff/sc_ship.h"
 
-#define WRITEBACK_STEP (8u * 1024u * 1024u) /* bytes between two hints to write back */
-#define WRITEBACK_BEHIND 4                  /* steps that may be on their way to the disk */
-#define STREAM_PATIENCE 3                   /* times --peer-timeout: the primary's disk may be busy */
-#define SYNC_EVERY_MS  200                  /* longest time that frames stay unsynced */
+#define STREAM_PATIENCE 3  /* times --peer-timeout: the primary's disk may be busy */
+#define SYNC_EVERY_MS  200 /* longest time that frames stay unsynced */
 
 /* What one stream works with. */
 struct image {
     sc_node *node;
     const sc_member *primary;
     sc_peer *peer;
+    sc_ahead *ahead;      /* reads it while the base comes */
     sc_error *err;
-    char incoming[PATH_MAX];
-    int fd;
-    size_t page_size;
-    uint64_t bytes;       /* of the base, as announced */
-    uint64_t got;
+    sc_incoming in;
     uint64_t epoch;
     mode_t mode;
-    sc_resume left;       /* what was here before */
-    uint64_t kept;        /* bytes of it that are part of the base */
-    sc_pages pages;
-    bool base_complete;
     bool live;            /* renamed to --database */
     int64_t synced_ms;
 };
@@ -50,93 +40,9 @@ void sc_sync_clean(const sc_node *n)
 {
     char path[PATH_MAX];
 
-    if ((size_t)snprintf(path, sizeof(path), "%s/incoming.sqlite", n->options->state_dir)
-        < sizeof(path)) {
+    if (sc_incoming_path(n, path, sizeof(path))) {
         unlink(path);
     }
-}
-
-/* --- what is here already ------------------------------------------------------------- */
-
-/* The database may have become this process's own while it was looked at. */
-static void close_left(struct image *im)
-{
-    sc_node *n = im->node;
-
-    pthread_mutex_lock(&n->lock);
-    if (im->left.old_fd >= 0 && n->late_fd < 0
-        && (n->db != NULL || n->taking_over > 0 || sc_state_writable(n->state.id))) {
-        n->late_fd = im->left.old_fd;
-        im->left.old_fd = -1;
-    }
-    sc_resume_close(&im->left);
-    pthread_mutex_unlock(&n->lock);
-}
-
-/* Described once until it changes, for it takes a reading of all of it; a
- * failure means a whole copy, not none. */
-static apr_status_t look_around(void *context)
-{
-    struct image *im = context;
-    sc_node *n = im->node;
-    apr_status_t rv;
-
-    if (n->copy_whole) {
-        unlink(im->incoming);
-        return APR_SUCCESS;
-    }
-    if (!sc_resume_open(&im->left, im->incoming, n->image_known ? n->options->database : NULL)
-        || n->have != NULL) {
-        return APR_SUCCESS;
-    }
-    rv = sc_resume_describe(&im->left, &n->secret, &n->have);
-    if (rv != APR_SUCCESS) {
-        sc_warn("SC0415", "the whole base is copied: what is here can not be read: %s",
-                strerror(rv));
-        close_left(im);
-    }
-    return rv;
-}
-
-static void forget_description(sc_node *n)
-{
-    json_decref(n->have);
-    n->have = NULL;
-}
-
-/* Opens the file that takes the base; what an unfinished copy left stays when
- * the primary sends differences only. */
-static apr_status_t open_incoming(struct image *im, bool resume, sc_error *err)
-{
-    sc_node *n = im->node;
-    bool described = n->have != NULL;
-
-    forget_description(n); /* from here on it changes */
-    im->fd = open(im->incoming, O_RDWR | O_CREAT | O_CLOEXEC | (resume ? 0 : O_TRUNC), 0600);
-    if (im->fd < 0) {
-        return sc_error_errno(err, errno, "can not create %s", im->incoming);
-    }
-    if (im->left.partial > im->bytes && ftruncate(im->fd, (off_t)im->bytes) != 0) {
-        return sc_error_errno(err, errno, "can not cut %s", im->incoming);
-    }
-    /* Room for all of it, or an error now; and blocks that are there already need no journal when
-     * they are written, for which PHP's syncs would wait. */
-    if (fallocate(im->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)im->bytes) != 0 && errno == ENOSPC) {
-        return sc_error_errno(err, ENOSPC, "no room for the base, %llu bytes, in %s",
-                              (unsigned long long)im->bytes, im->incoming);
-    }
-    if (resume) {
-        sc_info("SC0413", "going on with what is here: %llu bytes of an unfinished copy, %llu of an "
-                "earlier image; the base has %llu", (unsigned long long)im->left.partial,
-                (unsigned long long)im->left.old, (unsigned long long)im->bytes);
-    }
-    else if (described) {
-        sc_warn("SC0416", "the whole base is copied: the primary does not send differences");
-    }
-    if (!resume) {
-        close_left(im);
-    }
-    return APR_SUCCESS;
 }
 
 /* --- messages --------------------------------------------------------------------- */
@@ -168,17 +74,17 @@ static apr_status_t take_hello(struct image *im, const uint8_t *payload, size_t 
     bool ok = sc_json_string(json, "lineage", lineage, sizeof(lineage))
         && strlen(lineage) == SC_LINEAGE_LEN && sc_json_uint(json, "epoch", &im->epoch)
         && sc_json_uint(json, "page_size", &page_size) && page_size >= 512 && page_size <= 65536
-        && (page_size & (page_size - 1)) == 0 && sc_json_uint(json, "bytes", &im->bytes)
+        && (page_size & (page_size - 1)) == 0 && sc_json_uint(json, "bytes", &im->in.bytes)
         && sc_json_uint(json, "mode", &mode)
         && sc_member_from_json(&who, json_object_get(json, "primary"));
     bool resume = json_is_true(json_object_get(json, "resume"));
     apr_status_t rv = APR_SUCCESS;
 
     json_decref(json);
-    if (!ok || im->fd >= 0) {
+    if (!ok || im->in.fd >= 0) {
         return sc_error_set(err, SC_ECORRUPT, "the primary's first message is malformed");
     }
-    im->page_size = (size_t)page_size;
+    im->in.page_size = (size_t)page_size;
     im->mode = (mode_t)mode & 0777;
     pthread_mutex_lock(&n->lock);
     if (n->state.lineage[0] != '\0' && strcmp(n->state.lineage, lineage) != 0) {
@@ -201,139 +107,10 @@ static apr_status_t take_hello(struct image *im, const uint8_t *payload, size_t 
     }
     pthread_mutex_unlock(&n->lock);
     if (rv == APR_SUCCESS) {
-        rv = open_incoming(im, resume, err);
+        rv = sc_incoming_open(&im->in, resume, err);
     }
-    sc_work_phase(n, &n->start, "copying the base", im->bytes);
+    sc_work_phase(n, &n->start, "copying the base", im->in.bytes);
     return rv;
-}
-
-static apr_status_t write_fence(const struct image *im)
-{
-    uint8_t fence = SC_DB_FENCE_VALUE;
-
-    return sc_file_pwrite(im->fd, &fence, 1, SC_DB_FENCE_OFFSET);
-}
-
-/* Puts pages into file and digest; page 1 bears the fence in the file alone. */
-static apr_status_t write_page(struct image *im, uint32_t number, const uint8_t *page)
-{
-    off_t at = (off_t)(number - 1) * (off_t)im->page_size;
-    apr_status_t rv = sc_pages_put(&im->pages, number, page, im->page_size);
-
-    if (rv == APR_SUCCESS) {
-        rv = sc_file_pwrite(im->fd, page, im->page_size, at);
-    }
-    return rv == APR_SUCCESS && number == 1 ? write_fence(im) : rv;
-}
-
-/* The disk works while the rest comes, and never gets far behind: a long tail
- * of unwritten pages would hold up every sync of PHP's on the same disk.  Hints,
- * so their results are nothing to act on. */
-static void write_back(const struct image *im, uint64_t end)
-{
-    uint64_t behind = WRITEBACK_BEHIND * (uint64_t)WRITEBACK_STEP;
-
-    (void)sync_file_range(im->fd, (off_t)(end - WRITEBACK_STEP), WRITEBACK_STEP,
-                          SYNC_FILE_RANGE_WRITE);
-    if (end > behind) {
-        (void)sync_file_range(im->fd, (off_t)(end - behind - WRITEBACK_STEP), WRITEBACK_STEP,
-                              SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE
-                              | SYNC_FILE_RANGE_WAIT_AFTER);
-    }
-}
-
-/* So much more of the base is in place. */
-static void note_base(struct image *im, size_t len)
-{
-    uint64_t before = im->got;
-
-    im->got += len;
-    if (before / WRITEBACK_STEP != im->got / WRITEBACK_STEP) {
-        write_back(im, im->got / WRITEBACK_STEP * WRITEBACK_STEP);
-        sc_work_done(im->node, &im->node->start, im->got);
-    }
-}
-
-static apr_status_t take_pages(struct image *im, const uint8_t *payload, size_t len, sc_error *err)
-{
-    uint32_t first, count, i;
-    apr_status_t rv = APR_SUCCESS;
-
-    if (im->fd < 0 || im->base_complete || len < 4 || (len - 4) % im->page_size != 0) {
-        return sc_error_set(err, SC_ECORRUPT, "the primary's base is malformed");
-    }
-    first = sc_get_u32(payload);
-    count = (uint32_t)((len - 4) / im->page_size);
-    if (first == 0 || (uint64_t)(first - 1) * im->page_size != im->got
-        || im->got + (len - 4) > im->bytes) {
-        return sc_error_set(err, SC_ECORRUPT, "the primary's base has a gap at page %u", first);
-    }
-    for (i = 0; i < count && rv == APR_SUCCESS; i++) {
-        /* One write for the piece; digest page by page. */
-        rv = sc_pages_put(&im->pages, first + i, payload + 4 + (size_t)i * im->page_size,
-                          im->page_size);
-    }
-    if (rv == APR_SUCCESS) {
-        rv = sc_file_pwrite(im->fd, payload + 4, len - 4, (off_t)im->got);
-    }
-    if (rv == APR_SUCCESS && first == 1) {
-        rv = write_fence(im);
-    }
-    if (rv != APR_SUCCESS) {
-        return sc_error_errno(err, rv, "can not write %s", im->incoming);
-    }
-    atomic_fetch_add(&im->node->metrics.bytes_received, len - 4);
-    note_base(im, len - 4);
-    return APR_SUCCESS;
-}
-
-/* A piece that is here already: into place, and into the digest as it is read
- * now. */
-static apr_status_t keep_piece(struct image *im, uint8_t *buffer, size_t len)
-{
-    uint32_t number = (uint32_t)(im->got / im->page_size) + 1;
-    apr_status_t rv = sc_resume_read(&im->left, im->got, buffer, len);
-    size_t at;
-
-    if (rv == APR_SUCCESS && number == 1) {
-        buffer[SC_DB_FENCE_OFFSET] = SC_DB_WAL_VALUE;
-    }
-    for (at = 0; at < len && rv == APR_SUCCESS; at += im->page_size) {
-        rv = sc_pages_put(&im->pages, number++, buffer + at, im->page_size);
-    }
-    if (rv == APR_SUCCESS && !sc_resume_in_place(&im->left, im->got)) {
-        rv = sc_file_pwrite(im->fd, buffer, len, (off_t)im->got);
-    }
-    if (rv == APR_SUCCESS && im->got == 0) {
-        rv = write_fence(im);
-    }
-    return rv;
-}
-
-static apr_status_t take_same(struct image *im, const uint8_t *payload, size_t len, sc_error *err)
-{
-    uint64_t first, bytes;
-    uint8_t *buffer;
-    apr_status_t rv = APR_SUCCESS;
-
-    if (im->fd < 0 || im->base_complete || len != 8 || (first = sc_get_u32(payload)) == 0
-        || (first - 1) * im->page_size != im->got
-        || (bytes = (uint64_t)sc_get_u32(payload + 4) * im->page_size) > im->bytes - im->got) {
-        return sc_error_set(err, SC_ECORRUPT, "the primary's base is malformed");
-    }
-    buffer = malloc(SC_HAVE_BLOCK_MIN);
-    rv = buffer != NULL ? APR_SUCCESS : ENOMEM;
-    while (bytes > 0 && rv == APR_SUCCESS) {
-        size_t piece = bytes < SC_HAVE_BLOCK_MIN ? (size_t)bytes : SC_HAVE_BLOCK_MIN;
-
-        rv = keep_piece(im, buffer, piece);
-        im->kept += piece;
-        bytes -= piece;
-        atomic_fetch_add(&im->node->metrics.bytes_kept, piece);
-        note_base(im, piece);
-    }
-    free(buffer);
-    return rv == APR_SUCCESS ? rv : sc_error_errno(err, rv, "can not go on with %s", im->incoming);
 }
 
 /* Before the first frame after a promise is written, the promise must go. */
@@ -360,14 +137,11 @@ static apr_status_t apply_frames(struct image *im, const uint8_t *payload, uint3
         uint32_t number = sc_get_u32(numbers + 4 * (size_t)i);
 
         rv = number == 0 ? SC_ECORRUPT
-                         : write_page(im, number, pages + (size_t)i * im->page_size);
+                         : sc_incoming_put(&im->in, number,
+                                           pages + (size_t)i * im->in.page_size);
     }
     if (rv == APR_SUCCESS && commit_pages != 0) {
-        rv = sc_pages_resize(&im->pages, commit_pages);
-        if (rv == APR_SUCCESS && (SC_FAULT("ftruncate")
-            || ftruncate(im->fd, (off_t)commit_pages * (off_t)im->page_size) != 0)) {
-            rv = errno;
-        }
+        rv = sc_incoming_resize(&im->in, commit_pages);
     }
     return rv;
 }
@@ -379,9 +153,9 @@ static apr_status_t take_log(struct image *im, const uint8_t *payload, size_t le
     uint32_t count;
     apr_status_t rv;
 
-    if (!im->base_complete || len < SC_LOG_HEAD_LEN
-        || (count = sc_get_u32(payload + 32)) > SC_FRAME_PAYLOAD_MAX / im->page_size
-        || len != SC_LOG_HEAD_LEN + count * (im->page_size + 4)) {
+    if (!im->in.complete || len < SC_LOG_HEAD_LEN
+        || (count = sc_get_u32(payload + 32)) > SC_FRAME_PAYLOAD_MAX / im->in.page_size
+        || len != SC_LOG_HEAD_LEN + count * (im->in.page_size + 4)) {
         return sc_error_set(err, SC_ECORRUPT, "the primary's log is malformed");
     }
     pthread_mutex_lock(&n->lock);
@@ -398,7 +172,7 @@ static apr_status_t take_log(struct image *im, const uint8_t *payload, size_t le
         }
     }
     digest = sc_get_u64(payload + 20);
-    if (rv == APR_SUCCESS && digest != im->pages.digest) {
+    if (rv == APR_SUCCESS && digest != im->in.pages.digest) {
         rv = sc_error_set(err, SC_ECORRUPT, "the image differs from the primary's (digest)");
     }
     if (rv == APR_SUCCESS) {
@@ -411,7 +185,7 @@ static apr_status_t take_log(struct image *im, const uint8_t *payload, size_t le
         n->image_position.checksum[0] = sc_get_u32(payload + 12);
         n->image_position.checksum[1] = sc_get_u32(payload + 16);
         atomic_fetch_add(&n->metrics.frames_applied, count);
-        atomic_fetch_add(&n->metrics.bytes_received, (uint64_t)count * im->page_size);
+        atomic_fetch_add(&n->metrics.bytes_received, (uint64_t)count * im->in.page_size);
         pthread_cond_broadcast(&n->changed);
     }
     pthread_mutex_unlock(&n->lock);
@@ -424,7 +198,7 @@ static apr_status_t install(void *context)
 {
     struct image *im = context;
 
-    return sc_install_image(im->node, im->incoming, im->fd, im->mode, im->err);
+    return sc_install_image(im->node, im->in.path, im->in.fd, im->mode, im->err);
 }
 
 /* The image is level with the primary for the first time. */
@@ -437,10 +211,6 @@ static apr_status_t become_standby(struct image *im, sc_error *err)
     apr_status_t rv;
 
     sc_work_phase(n, &n->start, "checking the base", 0);
-    if (im->got != im->bytes) {
-        return sc_error_set(err, SC_ECORRUPT, "the base is %llu bytes short",
-                            (unsigned long long)(im->bytes - im->got));
-    }
     rv = sc_nice_run(install, im);
     if (rv != APR_SUCCESS) {
         return rv;
@@ -449,13 +219,13 @@ static apr_status_t become_standby(struct image *im, sc_error *err)
     n->copy_whole = false;
     /* The image of before has no name any more: what is closed here is freed here, as much as the
      * database is large, and not while requests wait for a GRANT. */
-    sc_resume_close(&im->left);
-    if (im->kept > 0) {
-        sc_info("SC0414", "of %llu bytes %llu were here already", (unsigned long long)im->bytes,
-                (unsigned long long)im->kept);
+    sc_resume_close(&im->in.left);
+    if (im->in.kept > 0) {
+        sc_info("SC0414", "of %llu bytes %llu were here already", (unsigned long long)im->in.bytes,
+                (unsigned long long)im->in.kept);
     }
     pthread_mutex_lock(&n->lock);
-    n->image_fd = im->fd;
+    n->image_fd = im->in.fd;
     n->image_dirty = n->image_torn = n->image_unsure = false;
     n->caught_up_ms = sc_now_ms();
     rv = sc_state_move(&n->state, SC_STATE_STANDBY, "base and log are durable and checked", err);
@@ -488,9 +258,9 @@ static apr_status_t take_heartbeat(struct image *im, const uint8_t *payload, siz
     apr_status_t rv = APR_SUCCESS;
 
     json_decref(json);
-    if (!im->base_complete || !ok || digest != im->pages.digest) {
+    if (!im->in.complete || !ok || digest != im->in.pages.digest) {
         return sc_error_set(err, SC_ECORRUPT, "the image differs from the primary's (%s)",
-                            im->base_complete ? "digest" : "the base is incomplete");
+                            im->in.complete ? "digest" : "the base is incomplete");
     }
     pthread_mutex_lock(&n->lock);
     n->image_position = position;
@@ -520,7 +290,7 @@ static void sync_now_and_then(struct image *im)
     pthread_mutex_unlock(&n->lock);
     if (due) {
         im->synced_ms = sc_now_ms();
-        if (fdatasync(im->fd) != 0) {
+        if (fdatasync(im->in.fd) != 0) {
             pthread_mutex_lock(&n->lock);
             n->image_dirty = true;
             pthread_mutex_unlock(&n->lock);
@@ -540,12 +310,13 @@ static apr_status_t take_done(const uint8_t *payload, size_t len, sc_error *err)
     return sc_error_set(err, SC_EREFUSED, "%s", text);
 }
 
-static apr_status_t take_message(struct image *im, sc_peer *peer, sc_error *err)
+static apr_status_t take_message(struct image *im, sc_error *err)
 {
     enum sc_frame_type type;
     const uint8_t *payload;
     size_t len;
-    apr_status_t rv = sc_peer_next(peer, &type, &payload, &len, err);
+    apr_status_t rv = im->ahead != NULL ? sc_ahead_next(im->ahead, &type, &payload, &len, err)
+                                        : sc_peer_next(im->peer, &type, &payload, &len, err);
 
     if (rv != APR_SUCCESS) {
         return rv;
@@ -554,12 +325,11 @@ static apr_status_t take_message(struct image *im, sc_peer *peer, sc_error *err)
     case SC_FRAME_HELLO:
         return take_hello(im, payload, len, err);
     case SC_FRAME_PAGES:
-        return take_pages(im, payload, len, err);
+        return sc_incoming_take_pages(&im->in, payload, len, err);
     case SC_FRAME_SAME:
-        return take_same(im, payload, len, err);
+        return sc_incoming_take_same(&im->in, payload, len, err);
     case SC_FRAME_BASE_END:
-        im->base_complete = im->got == im->bytes;
-        return APR_SUCCESS;
+        return sc_incoming_end(&im->in, err);
     case SC_FRAME_LOG:
         return take_log(im, payload, len, err);
     case SC_FRAME_HEARTBEAT:
@@ -604,9 +374,9 @@ static apr_status_t open_stream(sc_node *n, const sc_member *primary, sc_peer **
 static void distrust(struct image *im, apr_status_t rv, const sc_error *err)
 {
     if (!im->live && rv == SC_ECORRUPT) {
-        unlink(im->incoming);
+        unlink(im->in.path);
         im->node->copy_whole = true;
-        if (im->kept > 0) {
+        if (im->in.kept > 0) {
             sc_warn("SC0417", "the whole base is copied: %s", err->text);
         }
     }
@@ -618,18 +388,14 @@ static void close_stream(struct image *im, sc_peer *peer)
 
     pthread_mutex_lock(&n->lock);
     n->stream = NULL;
-    if (n->image_fd >= 0 && n->image_fd == im->fd) {
+    if (n->image_fd >= 0 && n->image_fd == im->in.fd) {
         /* Kept: a promise may rest on it. */
-        im->fd = -1;
+        im->in.fd = -1;
     }
     pthread_cond_broadcast(&n->changed); /* a GRANT waits for the file */
     pthread_mutex_unlock(&n->lock);
     sc_peer_close(peer);
-    if (im->fd >= 0) {
-        close(im->fd);
-    }
-    close_left(im);
-    sc_pages_free(&im->pages);
+    sc_incoming_close(&im->in);
 }
 
 static apr_status_t take_base(void *context)
@@ -637,30 +403,32 @@ static apr_status_t take_base(void *context)
     struct image *im = context;
     apr_status_t rv = APR_SUCCESS;
 
-    while (rv == APR_SUCCESS && !im->base_complete) {
-        rv = take_message(im, im->peer, im->err);
+    /* Without a thread more it only takes longer. */
+    (void)sc_ahead_start(&im->ahead, im->peer, SC_FRAME_BASE_END);
+    while (rv == APR_SUCCESS && !im->in.complete) {
+        rv = take_message(im, im->err);
     }
+    sc_ahead_stop(im->ahead);
+    im->ahead = NULL;
     return rv;
 }
 
 apr_status_t sc_sync_follow(sc_node *n, const sc_member *primary, sc_error *err)
 {
-    struct image im = { .node = n, .primary = primary, .fd = -1, .err = err,
-                        .left = { .partial_fd = -1, .old_fd = -1 } };
-    apr_status_t rv;
+    struct image im = { .node = n, .primary = primary, .err = err };
+    apr_status_t rv = sc_incoming_init(&im.in, n, err);
 
-    if ((size_t)snprintf(im.incoming, sizeof(im.incoming), "%s/incoming.sqlite",
-                         n->options->state_dir) >= sizeof(im.incoming)) {
-        return sc_error_errno(err, ENAMETOOLONG, "--state-dir");
+    if (rv != APR_SUCCESS) {
+        return rv;
     }
     SC_STEP("follow");
-    (void)sc_nice_run(look_around, &im);
+    (void)sc_nice_run(sc_incoming_look_around, &im.in);
     rv = open_stream(n, primary, &im.peer, err);
     if (rv == APR_SUCCESS) {
         rv = sc_nice_run(take_base, &im);
     }
     while (rv == APR_SUCCESS) {
-        rv = take_message(&im, im.peer, err);
+        rv = take_message(&im, err);
         sync_now_and_then(&im);
     }
     distrust(&im, rv, err);

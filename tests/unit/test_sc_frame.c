@@ -98,7 +98,7 @@ static void each_changed_byte_is_found(void **state)
         unsigned n;
 
         w.data[i] ^= 0x10;
-        n = i < 53 ? 0 : i < 101 ? 1 : 2; /* 16 + 5 + 32, 16 + 32 */
+        n = i < 53 ? 0 : i < 85 ? 1 : 2; /* salt 16, 16 + 5 + 16, 16 + 16 */
         if (n == 0) {
             sc_frame_reader in;
             enum sc_frame_type type;
@@ -123,13 +123,26 @@ static void order_and_nonce_count(void **state)
     apr_status_t end;
 
     write_three(&w);
-    memmove(w.data + 53, w.data + 53 + 48, w.len - 53 - 48); /* the second is left out */
-    w.len -= 48;
+    memmove(w.data + 53, w.data + 53 + 32, w.len - 53 - 32); /* the second is left out */
+    w.len -= 32;
     assert_int_equal(read_all(&w, NONCE, &end), 1);
     assert_int_equal(end, SC_EAUTH);
     write_three(&w);
     assert_int_equal(read_all(&w, "ffeeddccbbaa99887766554433221100", &end), 0);
     assert_int_equal(end, SC_EAUTH);
+}
+
+/* Else the same number would stand under one key for two messages. */
+static void the_same_request_gets_another_key(void **state)
+{
+    struct wire a, b;
+
+    write_three(&a);
+    write_three(&b);
+    assert_int_equal(a.len, b.len);
+    assert_memory_not_equal(a.data, b.data, SC_FRAME_SALT_LEN);
+    assert_memory_equal(a.data + 16, b.data + 16, SC_FRAME_HEAD_LEN + 5);
+    assert_memory_not_equal(a.data + 37, b.data + 37, SC_TAG_LEN);
 }
 
 static void a_length_has_a_limit(void **state)
@@ -138,7 +151,7 @@ static void a_length_has_a_limit(void **state)
     apr_status_t end;
 
     write_three(&w);
-    w.data[4] = 0xff;
+    w.data[SC_FRAME_SALT_LEN + 4] = 0xff;
     assert_int_equal(read_all(&w, NONCE, &end), 0);
     assert_int_equal(end, SC_ECORRUPT);
 }
@@ -177,6 +190,34 @@ static void hmac_is_the_standard_one(void **state)
 
     sc_mac_hex(&jefe, "what do ya want for nothing?", 28, mac);
     assert_string_equal(mac, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+}
+
+/* Test case 13 of McGrew and Viega, "The Galois/Counter Mode of Operation". */
+static void gmac_is_the_standard_one(void **state)
+{
+    static const unsigned char want[] = { 0x53, 0x0f, 0x8a, 0xfb, 0xc7, 0x45, 0x36, 0xb9,
+                                          0xa9, 0x63, 0xb4, 0xf1, 0xc4, 0xcb, 0x73, 0x8b };
+    sc_secret zero = { { 0 } };
+    sc_tag *tag = sc_tag_new(&zero);
+    unsigned char got[SC_TAG_LEN], parts[SC_TAG_LEN];
+
+    assert_non_null(tag);
+    sc_tag_begin(tag, 0);
+    sc_tag_end(tag, got);
+    assert_memory_equal(got, want, sizeof(want));
+    sc_tag_begin(tag, 1);
+    sc_tag_add(tag, "abcdefghijklmnopqrst", 20);
+    sc_tag_end(tag, got);
+    sc_tag_begin(tag, 1); /* the same in pieces */
+    sc_tag_add(tag, "abc", 3);
+    sc_tag_add(tag, "defghijklmnopqrst", 17);
+    sc_tag_end(tag, parts);
+    assert_memory_equal(got, parts, sizeof(got));
+    sc_tag_begin(tag, 2);
+    sc_tag_add(tag, "abcdefghijklmnopqrst", 20);
+    sc_tag_end(tag, parts);
+    assert_memory_not_equal(got, parts, sizeof(got));
+    sc_tag_free(tag);
 }
 
 static void a_nonce_is_good_once(void **state)
@@ -239,7 +280,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(frames_come_back), T(each_changed_byte_is_found), T(order_and_nonce_count),
-        T(a_length_has_a_limit), T(a_request_mac_covers_everything), T(hmac_is_the_standard_one),
+        T(the_same_request_gets_another_key), T(a_length_has_a_limit),
+        T(a_request_mac_covers_everything), T(hmac_is_the_standard_one), T(gmac_is_the_standard_one),
         T(a_nonce_is_good_once), T(the_digest_forgets_nothing),
     };
 
