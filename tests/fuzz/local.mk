@@ -10,6 +10,7 @@ FUZZ_REPLAYS = \
 	tests/fuzz/replay_params \
 	tests/fuzz/replay_settings \
 	tests/fuzz/replay_frame \
+	tests/fuzz/replay_inbound \
 	tests/fuzz/replay_authority
 check_PROGRAMS += $(FUZZ_REPLAYS)
 TESTS += $(FUZZ_REPLAYS)
@@ -38,6 +39,7 @@ noinst_PROGRAMS += \
 	tests/fuzz/fuzz_params \
 	tests/fuzz/fuzz_settings \
 	tests/fuzz/fuzz_frame \
+	tests/fuzz/fuzz_inbound \
 	tests/fuzz/fuzz_authority
 endif
 LIBFUZZER = -fsanitize=fuzzer
@@ -110,6 +112,13 @@ tests_fuzz_fuzz_frame_SOURCES = %D%/fuzz.h %D%/fuzz_frame.c
 tests_fuzz_fuzz_frame_CPPFLAGS = $(SIDECAR_CPPFLAGS)
 tests_fuzz_fuzz_frame_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 tests_fuzz_fuzz_frame_LDADD = $(FUZZ_SIDECAR_LIBS)
+tests_fuzz_replay_inbound_SOURCES = %D%/replay.c %D%/fuzz.h %D%/fuzz_inbound.c
+tests_fuzz_replay_inbound_CPPFLAGS = $(SIDECAR_CPPFLAGS) -DFUZZ_NAME='"inbound"'
+tests_fuzz_replay_inbound_LDADD = $(FUZZ_SIDECAR_LIBS)
+tests_fuzz_fuzz_inbound_SOURCES = %D%/fuzz.h %D%/fuzz_inbound.c
+tests_fuzz_fuzz_inbound_CPPFLAGS = $(SIDECAR_CPPFLAGS)
+tests_fuzz_fuzz_inbound_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+tests_fuzz_fuzz_inbound_LDADD = $(FUZZ_SIDECAR_LIBS)
 tests_fuzz_replay_authority_SOURCES = %D%/replay.c %D%/fuzz.h %D%/fuzz_authority.c
 tests_fuzz_replay_authority_CPPFLAGS = $(SIDECAR_CPPFLAGS) -DFUZZ_NAME='"authority"'
 tests_fuzz_replay_authority_LDADD = $(FUZZ_SIDECAR_LIBS)

@@ -237,6 +237,32 @@ FRAME = {
     "raw-large": bytes([3]) + struct.pack(">IIQ", PAGES, 0xffffffff, 0),
 }
 
+
+
+def control(body=b"{}", piece=7, **parameters):
+    """The input of fuzz_inbound: size of the pieces, a request of the control port."""
+    params = b"".join(pair(k.encode(), v) for k, v in parameters.items())
+    return bytes([piece]) + begin(flags=0) + record(PARAMS, params, 3) + record(PARAMS) + record(STDIN, body) + record(STDIN)
+
+
+INBOUND = {
+    "whole": control(SIDECAR_PATH=b"/v1/who", CONTENT_LENGTH=b"2"),
+    "bytes": control(piece=1, SIDECAR_PATH=b"/v1/grant", A=b"x" * 200),
+    "no-body": control(b""),
+    "large-body": control(b"b" * 4097),
+    "nul": control(SIDECAR_PATH=b"/v1\0who"),
+    "large-params": control(A=b"p" * 5000),
+    "pair-beyond": bytes([3]) + begin() + record(PARAMS, bytes([1, 0xff, 0xff, 0xff, 0xff]) + b"A") + record(PARAMS) + record(STDIN),
+    "pair-cut": bytes([3]) + begin() + record(PARAMS, bytes([4, 9]) + b"A") + record(PARAMS) + record(STDIN),
+    "authorizer": bytes([0]) + begin(role=2) + record(PARAMS) + record(STDIN),
+    "two-at-once": bytes([5]) + begin() + begin(request_id=2) + record(PARAMS),
+    "body-first": bytes([5]) + begin() + record(STDIN, b"{}") + record(PARAMS),
+    "abort": bytes([5]) + begin() + record(PARAMS, pair(b"A", b"x")) + record(ABORT),
+    "cut": control(SIDECAR_PATH=b"/v1/who")[:-12],
+    "http": bytes([9]) + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "nothing": bytes([0]),
+}
+
 LINEAGE = b"0123456789abcdef0123456789abcdef"
 WHO = b'{"lineage":"' + LINEAGE + b'","epoch":%s,"format":1,"primary":{"uid":"%s","control":"%s","relay":"10.0.0.1:9000"}}'
 AUTHORITY = {
@@ -317,7 +343,8 @@ PROM = {
 def main():
     for harness, seeds in (("stream", STREAM), ("pairs", PAIRS), ("cgih", CGIH), ("prom", PROM),
                            ("answer", ANSWER), ("fetch", FETCH), ("params", PARAMETERS),
-                           ("settings", SETTINGS), ("frame", FRAME), ("authority", AUTHORITY)):
+                           ("settings", SETTINGS), ("frame", FRAME), ("inbound", INBOUND),
+                           ("authority", AUTHORITY)):
         folder = os.path.join(HERE, "seeds", harness)
         os.makedirs(folder, exist_ok=True)
         for name in os.listdir(folder):
