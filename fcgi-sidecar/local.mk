@@ -56,10 +56,12 @@ SC_NODE = \
 	%D%/node/sc_state.c %D%/node/sc_state.h %D%/node/sc_states.def \
 	%D%/node/sc_work.c %D%/node/sc_work.h
 SC_HANDOFF = \
+	%D%/handoff/sc_follower.c %D%/handoff/sc_follower.h \
 	%D%/handoff/sc_grant.c %D%/handoff/sc_grant.h \
 	%D%/handoff/sc_handoff.c %D%/handoff/sc_handoff.h \
 	%D%/handoff/sc_incoming.c %D%/handoff/sc_incoming.h \
 	%D%/handoff/sc_install.c %D%/handoff/sc_install.h \
+	%D%/handoff/sc_outgoing.c %D%/handoff/sc_outgoing.h \
 	%D%/handoff/sc_promote.c %D%/handoff/sc_promote.h \
 	%D%/handoff/sc_ship.c %D%/handoff/sc_ship.h \
 	%D%/handoff/sc_start.c %D%/handoff/sc_start.h \

@@ -16,6 +16,8 @@
 
 #define OPEN_TRIES  10    /* 20 ms apart */
 #define INDEX_BYTES 32768 /* first page of the wal-index */
+#define LOG_STEP    (4u * 1024u * 1024u) /* by which the log's file is made longer */
+#define LOG_LOCK_MS 50    /* longest wait for the lock that this takes */
 
 struct sc_db {
     char path[PATH_MAX];
@@ -292,6 +294,38 @@ void sc_reader_close(sc_reader *r)
         sqlite3_close(r->connection[1]);
         free(r);
     }
+}
+
+/* --- the length of the log's file ------------------------------------------------------- */
+
+/* Behind its end nobody writes but who has the write lock, nor cuts it. */
+static void lengthen(const sc_db *db, off_t end)
+{
+    static const uint8_t zeros[64 * 1024];
+    size_t done;
+
+    for (done = 0; done < LOG_STEP; done += sizeof(zeros)) {
+        if (sc_file_pwrite(db->wal_fd, zeros, sizeof(zeros), end + (off_t)done) != APR_SUCCESS) {
+            (void)!ftruncate(db->wal_fd, end); /* the room is PHP's */
+            return;
+        }
+    }
+}
+
+void sc_db_log_room(sc_db *db, uint64_t used)
+{
+    struct stat st;
+
+    if (fstat(db->wal_fd, &st) != 0 || (uint64_t)st.st_size >= used + SC_DB_LOG_ROOM
+        || sc_db_lock(db, LOG_LOCK_MS, NULL) != APR_SUCCESS) {
+        return;
+    }
+    if (fstat(db->wal_fd, &st) == 0) {
+        lengthen(db, st.st_size);
+    }
+    sc_db_unlock(db);
+    /* Or the next commit would have to. */
+    (void)sync_file_range(db->wal_fd, st.st_size, LOG_STEP, SYNC_FILE_RANGE_WRITE);
 }
 
 /* --- the log beside a fenced database --------------------------------------------------- */

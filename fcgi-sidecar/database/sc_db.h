@@ -45,6 +45,15 @@ void sc_db_unlock(sc_db *db); /* safe when not locked */
  * nobody.  *whole: all of the log is in the database. */
 apr_status_t sc_db_checkpoint(sc_db *db, bool *whole, sc_error *err);
 
+/* Makes the log's file longer when less than SC_DB_LOG_ROOM of it lies behind its
+ * `used` bytes, under the write lock: while a log
+ * may not be begun anew each commit would make the file grow, and its sync wait
+ * for the file system's journal, which takes as long again.  SQLite reads nothing
+ * of it, and overwrites it.  Does nothing when the lock is not to be had, or
+ * the disk is full. */
+#define SC_DB_LOG_ROOM (2u * 1024u * 1024u)
+void sc_db_log_room(sc_db *db, uint64_t used);
+
 /* --- read transactions that keep the log ------------------------------------ */
 
 /* Begins the first transaction. */

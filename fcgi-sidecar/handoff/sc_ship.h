@@ -25,7 +25,6 @@
 #include "fcgi-sidecar/node/sc_node.h"
 
 #define SC_LOG_HEAD_LEN     36
-#define SC_SHIP_CHUNK       (1024u * 1024u)
 #define SC_FOLLOWERS_MAX    8
 
 /* Handler of /v1/follow: serves the stream until it ends. */
@@ -58,7 +57,8 @@ void sc_ship_count(const sc_node *n, unsigned *followers, unsigned *standbys, ui
 /* Waits until no stream is left, at most ms; lock not held. */
 bool sc_ship_quiet(sc_node *n, int ms);
 
-/* Keeps the log short while followers hold it: call now and then; lock not held. */
+/* Keeps the log short while followers hold it, and its growth cheap while one of them
+ * copies its base: call now and then; lock not held. */
 void sc_ship_tidy(sc_node *n);
 
 #endif /* SC_SHIP_H */

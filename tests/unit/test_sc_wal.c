@@ -287,6 +287,78 @@ static void the_fence_stops_writers(void **state)
     sc_db_close(db);
 }
 
+static off_t log_bytes(void)
+{
+    char name[128];
+    struct stat st;
+
+    snprintf(name, sizeof(name), "%s-wal", path);
+    assert_int_equal(stat(name, &st), 0);
+    return st.st_size;
+}
+
+static int rows(sqlite3 *c)
+{
+    sqlite3_stmt *q;
+    int n;
+
+    assert_int_equal(sqlite3_prepare_v2(c, "SELECT count(*) FROM t", -1, &q, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(q), SQLITE_ROW);
+    n = sqlite3_column_int(q, 0);
+    sqlite3_finalize(q);
+    return n;
+}
+
+/* All that a crash would leave: what is read of it is read from the files alone. */
+static int rows_after_a_crash(void)
+{
+    char command[512], name[128];
+    sqlite3 *c;
+    int n;
+
+    snprintf(name, sizeof(name), "%s/crash", folder);
+    snprintf(command, sizeof(command), "cp %s %s && cp %s-wal %s-wal", path, name, path, name);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(sqlite3_open(name, &c), SQLITE_OK);
+    n = rows(c);
+    sqlite3_close(c); /* its log goes with it */
+    unlink(name);
+    return n;
+}
+
+static void room_in_the_log_changes_nothing_but_its_length(void **state)
+{
+    sqlite3 *c = writer(), *other = writer();
+    sc_db *db = NULL;
+    sc_wal_index index;
+    sc_wal wal;
+    off_t before, after;
+
+    sql(c, "INSERT INTO t VALUES (1), (2)");
+    assert_int_equal(sc_db_open(&db, path, NULL), APR_SUCCESS);
+    sc_db_wal(db, &wal);
+    assert_int_equal(sc_wal_look(&wal, &index), APR_SUCCESS);
+    before = log_bytes();
+    sql(c, "BEGIN IMMEDIATE"); /* may append: no room is made */
+    sc_db_log_room(db, (uint64_t)before);
+    assert_int_equal(log_bytes(), before);
+    sql(c, "COMMIT");
+    sc_db_log_room(db, (uint64_t)before);
+    after = log_bytes();
+    assert_true(after >= before + (off_t)SC_DB_LOG_ROOM);
+    sc_db_log_room(db, (uint64_t)before); /* there is room */
+    assert_int_equal(log_bytes(), after);
+    assert_int_equal(rows_after_a_crash(), 2);
+    sql(c, "INSERT INTO t VALUES (3)");
+    sql(other, "INSERT INTO t VALUES (4)");
+    assert_int_equal(log_bytes(), after); /* written into the room */
+    assert_int_equal(rows(c), 4);
+    assert_int_equal(rows_after_a_crash(), 4);
+    sqlite3_close(c);
+    sqlite3_close(other);
+    sc_db_close(db);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, make_database, remove_database)
 
 int main(void)
@@ -294,6 +366,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(follows_over_restarts_of_the_log), T(a_base_that_is_read_while_it_changes),
         T(what_is_not_committed_is_not_read), T(a_damaged_frame_is_found), T(the_fence_stops_writers),
+        T(room_in_the_log_changes_nothing_but_its_length),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
