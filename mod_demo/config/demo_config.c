@@ -40,10 +40,11 @@ static const char *backend_from_env(demo_server_conf *c, apr_pool_t *pconf, apr_
     return NULL;
 }
 
-/* The first server that has the cluster of v. */
+/* The first server that has the cluster of v, which is one of them. */
 static server_rec *first_of_cluster(server_rec *s, const server_rec *v)
 {
-    while (demo_server_conf_get(s)->cluster != demo_server_conf_get(v)->cluster) {
+    while (s->next != NULL
+           && demo_server_conf_get(s)->cluster != demo_server_conf_get(v)->cluster) {
         s = s->next;
     }
     return s;
