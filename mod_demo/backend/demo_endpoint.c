@@ -77,7 +77,7 @@ static const char *parse_port(demo_endpoint *e, const char *text, apr_pool_t *p)
 static const char *parse_tcp(demo_endpoint *e, const char *rest, apr_pool_t *p)
 {
     size_t len = strcspn(rest, "/?#");
-    char *authority = apr_pstrmemdup(p, rest, len);
+    char *authority = apr_pstrndup(p, rest, len);
     const char *port, *wrong;
     int bracketed = authority[0] == '[';
     char *end = bracketed ? strchr(authority, ']') : strrchr(authority, ':');

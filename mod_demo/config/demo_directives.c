@@ -335,7 +335,7 @@ static const char *set_document_root(cmd_parms *cmd, void *dir, const char *path
     while (len > 1 && path[len - 1] == '/') {
         len--;
     }
-    c->document_root = apr_pstrmemdup(cmd->pool, path, len == 1 ? 0 : len);
+    c->document_root = apr_pstrndup(cmd->pool, path, len == 1 ? 0 : len);
     c->set |= SET_DOCUMENT_ROOT;
     return NULL;
 }

@@ -165,7 +165,7 @@ static const char *query_next(const char **query, apr_pool_t *p)
     }
     end = strchr(start, '&');
     *query = end != NULL ? end + 1 : NULL;
-    char *arg = end != NULL ? apr_pstrmemdup(p, start, (apr_size_t)(end - start)) : apr_pstrdup(p, start);
+    char *arg = end != NULL ? apr_pstrndup(p, start, (apr_size_t)(end - start)) : apr_pstrdup(p, start);
     (void)ap_unescape_urlencoded(arg);
     return arg;
 }

@@ -70,7 +70,7 @@ static const char *script_name(request_rec *r, const char *file, const char *pat
         }
     }
     if (info > 0 && info < uri && strcmp(r->uri + uri - info, path_info) == 0) {
-        return apr_pstrmemdup(r->pool, r->uri, uri - info);
+        return apr_pstrndup(r->pool, r->uri, uri - info);
     }
     return r->uri;
 }
@@ -107,7 +107,7 @@ static int script_split(request_rec *r, const char **file, const char **path_inf
         *path_info = full + strlen(*file);
         return OK;
     }
-    *file = *end == '\0' ? full : apr_pstrmemdup(r->pool, full, (apr_size_t)(end - full));
+    *file = *end == '\0' ? full : apr_pstrndup(r->pool, full, (apr_size_t)(end - full));
     *path_info = end;
     return OK;
 }
@@ -168,7 +168,7 @@ int demo_path_map_to_storage(request_rec *r)
         full = full_path(r);
         end = script_end(full + site_start(r, full));
         if (end != NULL && end > full + strlen(r->filename)) {
-            r->filename = apr_pstrmemdup(r->pool, full, (apr_size_t)(end - full));
+            r->filename = apr_pstrndup(r->pool, full, (apr_size_t)(end - full));
             r->path_info = apr_pstrdup(r->pool, end);
         }
     }

@@ -54,14 +54,14 @@ static bool summarize_field(demo_exchange *x, const cgih_field *f, summary *sum)
     }
     else if (cgih_field_is(f, "Content-Length")) {
         apr_off_t len;
-        const char *text = apr_pstrmemdup(x->r->pool, f->value, f->value_len);
+        const char *text = apr_pstrndup(x->r->pool, f->value, f->value_len);
         if (!ap_parse_strict_length(&len, text) || (sum->length >= 0 && sum->length != len)) {
             return refuse(x, "malformed Content-Length");
         }
         sum->length = len;
     }
     else if (cgih_field_is(f, "Location")) {
-        sum->location = apr_pstrmemdup(x->r->pool, f->value, f->value_len);
+        sum->location = apr_pstrndup(x->r->pool, f->value, f->value_len);
     }
     else if (cgih_field_is(f, "Content-Type")) {
         sum->immediate = sum->immediate || value_is(f, "text/event-stream");
