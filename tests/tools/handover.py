@@ -153,3 +153,25 @@ class HttpWriters(Writers):
             c.request("POST", f"/sidecar.php?id={wid}{self.query}")
             r = c.read()
         return r.status == 200 and r.body == b"ok", f"{r.status} {r.body[:200]!r}"
+
+
+class SignedIn:
+    """n users with a session in the database, through the web server at port."""
+
+    def __init__(self, port: int, n: int = 3):
+        self.users = {f"user-{i}": http.Session(port) for i in range(n)}
+        self.requests = 0
+        for name, s in self.users.items():
+            r = s.get(f"/signed.php?as={name}")
+            assert r.status == 200 and r.text == f"{name} 1", f"{name} can not sign in: {r.status} {r.text[:200]}"
+        self.requests = 1
+
+    def signed_out(self) -> list[str]:
+        """Asks as each of them; who is not known any more, or not with what was kept before."""
+        self.requests += 1
+        out = []
+        for name, s in self.users.items():
+            r = s.get("/signed.php")
+            if r.status != 200 or r.text != f"{name} {self.requests}":
+                out.append(f"{name}: {r.status} {r.text[:100]!r}, not {self.requests}")
+        return out
