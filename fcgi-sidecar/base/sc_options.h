@@ -61,6 +61,7 @@ typedef struct {
     apr_interval_time_t request_wait, client_receive_timeout, client_send_timeout;
     apr_interval_time_t upstream_connect_timeout, upstream_idle_timeout;
     bool json;
+    bool force;
 } sc_options;
 
 /* Fills o from defaults, environment and command line.  SC_EUSAGE with a text

@@ -234,6 +234,7 @@ apr_status_t sc_hook_pre_stop(const sc_options *o, sc_error *err)
 apr_status_t sc_hook_promote(const sc_options *o, sc_error *err)
 {
     struct hook h = { .options = o };
+    json_t *body = json_pack("{s:b}", "force", o->force ? 1 : 0);
     sc_peer_call call;
     apr_status_t rv = sc_secret_load(&h.secret, o->secret_file, err);
 
@@ -242,8 +243,9 @@ apr_status_t sc_hook_promote(const sc_options *o, sc_error *err)
     }
     if (rv == APR_SUCCESS) {
         fill_call(&h, &call, "/v1/local/promote");
-        rv = sc_peer_request(&call, NULL, NULL, err);
+        rv = sc_peer_request(&call, body, NULL, err);
     }
+    json_decref(body);
     return rv;
 }
 

@@ -3,6 +3,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#include "fcgi-sidecar/base/sc_file.h"
+#include "fcgi-sidecar/database/sc_db_fence.h"
 
 #define PRIME_A 0x9e3779b97f4a7c15ull
 #define PRIME_B 0xc2b2ae3d27d4eb4full
@@ -92,6 +96,48 @@ apr_status_t sc_pages_resize(sc_pages *p, uint32_t count)
     }
     p->count = count;
     return APR_SUCCESS;
+}
+
+/* SQLite's file format, 1.3.2: big-endian at byte 16, 1 means 65536. */
+static size_t page_size_of(const uint8_t head[SC_DB_FENCE_OFFSET])
+{
+    size_t size = (size_t)head[16] << 8 | head[17];
+
+    return size == 1 ? 65536 : size >= 512 && (size & (size - 1)) == 0 ? size : 0;
+}
+
+apr_status_t sc_pages_digest_file(int fd, uint64_t *digest)
+{
+    uint8_t head[SC_DB_FENCE_OFFSET], *page = NULL;
+    struct stat st;
+    size_t size = 0;
+    uint32_t number, count;
+    apr_status_t rv = sc_file_pread(fd, head, sizeof(head), 0);
+
+    *digest = 0;
+    if (rv == APR_SUCCESS && fstat(fd, &st) != 0) {
+        rv = errno;
+    }
+    if (rv == APR_SUCCESS) {
+        size = page_size_of(head);
+        rv = size == 0 || st.st_size % (off_t)size != 0
+            || (uint64_t)st.st_size / size > UINT32_MAX - 1 ? SC_ECORRUPT : APR_SUCCESS;
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    count = (uint32_t)((uint64_t)st.st_size / size);
+    page = malloc(size);
+    rv = page != NULL ? APR_SUCCESS : ENOMEM;
+    for (number = 1; number <= count && rv == APR_SUCCESS; number++) {
+        rv = sc_file_pread(fd, page, size, (off_t)(number - 1) * (off_t)size);
+        if (rv == APR_SUCCESS && number == 1) {
+            page[SC_DB_FENCE_OFFSET] = SC_DB_WAL_VALUE;
+        }
+        *digest ^= rv == APR_SUCCESS ? hash_page(number, page, size) : 0;
+    }
+    free(page);
+    return rv;
 }
 
 void sc_pages_free(sc_pages *p)

@@ -27,6 +27,10 @@ apr_status_t sc_pages_put(sc_pages *p, uint32_t number, const uint8_t *page, siz
 /* Sets the size of the image; pages beyond it go out of the digest. */
 apr_status_t sc_pages_resize(sc_pages *p, uint32_t count);
 
+/* The digest of a whole database file, as it was rolled: page 1 counts without
+ * the fence.  SC_ECORRUPT for a file that is no row of pages. */
+apr_status_t sc_pages_digest_file(int fd, uint64_t *digest);
+
 void sc_pages_free(sc_pages *p);
 
 #endif /* SC_PAGES_H */

@@ -1,6 +1,7 @@
 #include "fcgi-sidecar/handoff/sc_promote.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/base/sc_log.h"
 #include "fcgi-sidecar/database/sc_db_file.h"
+#include "fcgi-sidecar/database/sc_pages.h"
 #include "fcgi-sidecar/handoff/sc_grant.h"
 #include "fcgi-sidecar/handoff/sc_sync.h"
 
@@ -372,10 +374,29 @@ static apr_status_t take_back(sc_node *n, const sc_state *state, sc_error *err)
     return rv;
 }
 
+/* A process that died may have left half a transaction: is what lies here just
+ * what was noted when it was last whole? */
+static apr_status_t image_whole(const sc_node *n, const sc_state *state, sc_error *err)
+{
+    int fd = open(n->options->database, O_RDONLY | O_CLOEXEC);
+    uint64_t digest = 0;
+    apr_status_t rv = fd >= 0 ? sc_pages_digest_file(fd, &digest) : errno;
+
+    sc_file_close(fd);
+    if (rv != APR_SUCCESS) {
+        return sc_error_errno(err, rv, "can not read %s", n->options->database);
+    }
+    return digest == state->digest ? APR_SUCCESS
+        : sc_error_set(err, SC_EREFUSED, "the process died while it followed, and %s may end in half a "
+                       "transaction: let it follow the primary again; only if no other copy is left, "
+                       "fcgi-sidecar promote --force takes it as it is", n->options->database);
+}
+
 /* May this image become the database without the primary's consent? */
-static apr_status_t image_usable(sc_node *n, const sc_state *state, sc_error *err)
+static apr_status_t image_usable(sc_node *n, const sc_state *state, bool force, sc_error *err)
 {
     bool torn, unsure;
+    apr_status_t rv;
 
     pthread_mutex_lock(&n->lock);
     torn = n->image_torn;
@@ -385,12 +406,13 @@ static apr_status_t image_usable(sc_node *n, const sc_state *state, sc_error *er
         return sc_error_set(err, SC_EREFUSED, "this instance is %s%s", sc_state_name(state->id),
                             torn ? " with half a transaction" : "; only a STANDBY can take over");
     }
-    if (unsure) {
-        sc_warn("SC0423", "the process died while it followed; the last transaction may be half "
-                "there, checking");
+    rv = unsure ? image_whole(n, state, err) : APR_SUCCESS;
+    if (rv == SC_EREFUSED && force) {
+        sc_warn("SC0423", "taking a copy that may end in half a transaction, as --force says; checking "
+                "what can be checked");
         return sc_db_check_file(n->options->database, err);
     }
-    return APR_SUCCESS;
+    return rv;
 }
 
 void sc_promote_hook(sc_node *n, sc_control_request *request)
@@ -411,7 +433,8 @@ void sc_promote_hook(sc_node *n, sc_control_request *request)
         answer(request, rv, &err, NULL);
         return;
     }
-    rv = image_usable(n, &state, &err);
+    rv = image_usable(n, &state, json_is_true(json_object_get(sc_control_body(request), "force")),
+                      &err);
     if (rv == APR_SUCCESS) {
         rv = is_silent(n, &state, &state.primary, "the primary", &err);
     }

@@ -21,6 +21,7 @@
 
 #define STREAM_PATIENCE 3  /* times --peer-timeout: the primary's disk may be busy */
 #define SYNC_EVERY_MS  200 /* longest time that frames stay unsynced */
+#define QUIET_MS      1000 /* without frames before the image is noted as whole */
 
 /* What one stream works with. */
 struct image {
@@ -34,6 +35,7 @@ struct image {
     mode_t mode;
     bool live;            /* renamed to --database */
     int64_t synced_ms;
+    int64_t applied_ms;   /* when frames came last */
 };
 
 void sc_sync_clean(const sc_node *n)
@@ -176,6 +178,7 @@ static apr_status_t take_log(struct image *im, const uint8_t *payload, size_t le
         rv = sc_error_set(err, SC_ECORRUPT, "the image differs from the primary's (digest)");
     }
     if (rv == APR_SUCCESS) {
+        im->applied_ms = sc_now_ms();
         n->image_dirty = true;
         n->image_torn = sc_get_u32(payload + 28) == 0;
         n->image_digest = digest;
@@ -227,6 +230,8 @@ static apr_status_t become_standby(struct image *im, sc_error *err)
     pthread_mutex_lock(&n->lock);
     n->image_fd = im->in.fd;
     n->image_dirty = n->image_torn = n->image_unsure = false;
+    n->state.position = n->image_position;
+    n->state.digest = n->image_digest;
     n->caught_up_ms = sc_now_ms();
     rv = sc_state_move(&n->state, SC_STATE_STANDBY, "base and log are durable and checked", err);
     pthread_cond_broadcast(&n->changed);
@@ -295,6 +300,32 @@ static void sync_now_and_then(struct image *im)
             n->image_dirty = true;
             pthread_mutex_unlock(&n->lock);
         }
+    }
+}
+
+/* Lock held: notes that the image is whole, and which one it is, so that after a
+ * restart it is known whether it still is.  Not while frames come: that would cost
+ * the primary's disk, and the next frame makes it void. */
+static void note_whole(const struct image *im)
+{
+    sc_node *n = im->node;
+
+    if (im->live && n->state.id == SC_STATE_STANDBY && !n->state.prepared && !n->image_torn
+        && !n->image_frozen && n->taking_over == 0 && n->image_fd == im->in.fd
+        && n->state.digest != n->image_digest && fdatasync(im->in.fd) == 0) {
+        n->image_dirty = false;
+        n->state.position = n->image_position;
+        n->state.digest = n->image_digest;
+        (void)sc_state_save(&n->state, NULL); /* not noted: promote will be more careful */
+    }
+}
+
+static void note_when_quiet(const struct image *im)
+{
+    if (im->live && sc_now_ms() - im->applied_ms > QUIET_MS) {
+        pthread_mutex_lock(&im->node->lock);
+        note_whole(im);
+        pthread_mutex_unlock(&im->node->lock);
     }
 }
 
@@ -388,6 +419,7 @@ static void close_stream(struct image *im, sc_peer *peer)
 
     pthread_mutex_lock(&n->lock);
     n->stream = NULL;
+    note_whole(im);
     if (n->image_fd >= 0 && n->image_fd == im->in.fd) {
         /* Kept: a promise may rest on it. */
         im->in.fd = -1;
@@ -430,6 +462,7 @@ apr_status_t sc_sync_follow(sc_node *n, const sc_member *primary, sc_error *err)
     while (rv == APR_SUCCESS) {
         rv = take_message(&im, err);
         sync_now_and_then(&im);
+        note_when_quiet(&im);
     }
     distrust(&im, rv, err);
     close_stream(&im, im.peer);

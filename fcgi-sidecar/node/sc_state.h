@@ -30,7 +30,8 @@ typedef struct {
     sc_member   primary;      /* who is primary as far as is known (uid "": unknown) */
     sc_member   successor;    /* from the commit point on (uid "": none) */
     bool        prepared;     /* position and digest are those that were promised as durable
-                               * (standby), or committed (fenced) */
+                               * (standby), or committed (fenced); else, of a standby, those at which
+                               * its image was last noted as durable and whole */
     sc_position position;
     uint64_t    digest;
 } sc_state;

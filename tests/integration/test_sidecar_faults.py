@@ -376,6 +376,25 @@ def test_the_successor_is_lost_after_its_promise(pair, restart):
         t.join(60 * wait.FACTOR)
 
 
+def test_promote_refuses_half_a_transaction(pair):
+    """Killed in the middle of one, the primary gone for ever: only the operator can take that."""
+    a, b, _ = pair("new", "apply>pwrite:2:kill")
+    a.start()
+    b.start()
+    handover.write(a.sidecar.database, *(f"one-transaction-of-many-pages-{i:06d}" for i in range(2000)))
+    b.sidecar.proc.wait()
+    a.sidecar.kill()
+    b.sidecar.env = {}
+    b.sidecar.start()
+    assert b.state == "STANDBY"
+    r = b.sidecar.run("promote")
+    assert r.returncode == 3 and "promote --force" in r.stderr
+    assert b.state == "STANDBY" and json.loads(record_of(a).read_text())["epoch"] == 1
+    r = b.sidecar.run("promote", "--force")
+    assert r.returncode in (0, 1) and "SC0423" in b.sidecar.log()   # what the check finds decides
+    assert b.state == ("PRIMARY" if r.returncode == 0 else "STANDBY")
+
+
 def test_promote_leaves_it_to_a_successor_that_answers(pair):
     a, b, _ = pair("new", "swapped:1:stop")
     a.start()

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from tools import fcgi, handover, wait
+from tools.httpd import PHP
 
 
 @pytest.fixture
@@ -52,6 +53,18 @@ def test_nothing_is_lost_back_and_forth(pair):
             assert old.state == "STANDBY"
     holds(w, b)
     assert b.sidecar.status()["epoch"] == 4
+
+
+def test_users_stay_signed_in(pair, httpd):
+    """Sessions of PHP's are in the database, so they move with it; what they held before is there after."""
+    a, b = pair
+    h = httpd("".join("DemoBackend fcgi://%s:%d\n" % i.sidecar.relay for i in (a, b)) + PHP, docroot=a.php.docroot).start()
+    users = handover.SignedIn(h.port)
+    for old in (a, b):
+        old.sidecar.pre_stop()
+        assert users.signed_out() == []
+        old.sidecar.post_start()
+        assert users.signed_out() == []
 
 
 def test_the_last_copy_is_equal_page_by_page(pair):
@@ -291,6 +304,21 @@ def test_a_standby_is_promoted_by_the_operator(pair):
     assert set(b.rows()) >= set(w.acknowledged)
     r = a.sidecar.run("serve", timeout=10)
     assert r.returncode == 3 and "out of date" in r.stderr, "the old one does not come back as primary"
+
+
+def test_a_whole_standby_is_promoted_after_a_restart(pair):
+    """It was killed, but after the primary: what lies there is what it noted when the stream ended."""
+    a, b = pair
+    with handover.Writers(a.php.docroot, relays(a), n=2) as w:
+        w.wait(10)
+    wait.until(lambda: set(b.rows()) >= set(w.acknowledged), 5, "replication")
+    a.sidecar.kill()
+    wait.until(lambda: "not following" in b.sidecar.log(), 20, "the end of the stream")
+    b.sidecar.kill()
+    b.sidecar.start()
+    r = b.sidecar.run("promote")
+    assert r.returncode == 0, r.stderr
+    assert b.state == "PRIMARY" and set(b.rows()) >= set(w.acknowledged)
 
 
 def test_a_recorded_request_is_refused(pair):
