@@ -5,6 +5,7 @@ import os
 import pytest
 
 from tools import http, metrics, wait
+from tools.httpd import ALL_TO_PHP, METRICS_PAGE, PHP
 from tools.sidecar import Sidecar, secret_file
 
 MIB = 1 << 20
@@ -32,9 +33,7 @@ def site(module_httpd, module_php_fpm):
     fpm = module_php_fpm(4).start()
     h = module_httpd(f"""DemoBackend {fpm.url}
 DocumentRoot "{fpm.docroot}"
-<FilesMatch "\\.php$">
-    SetHandler demo-fcgi
-</FilesMatch>""")
+{PHP}""")
     h.fpm = fpm
     return h.start()
 
@@ -127,8 +126,7 @@ def test_bodies_through_the_sidecar(through_sidecar):
 
 def test_refused_body_is_logged_without_a_nonsense_error(httpd, responder):
     """What httpd's filters refuse has no errno: the line that follows theirs shows none."""
-    h = httpd(f"DemoBackend {responder().url}\n<Location />\nSetHandler demo-fcgi\n</Location>\n"
-              "<Location /metrics>\nSetHandler demo-metrics\n</Location>", log_level="info").start()
+    h = httpd(f"DemoBackend {responder().url}\n{ALL_TO_PHP}{METRICS_PAGE}", log_level="info").start()
     with http.Connection(h.port) as c:
         c.send(b"POST /x.php HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
         assert c.read().status == 400

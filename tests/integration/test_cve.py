@@ -2,6 +2,7 @@
 import pytest
 
 from tools import fcgi, http
+from tools.httpd import ALL_TO_PHP
 from tools.responder import Close
 
 
@@ -17,9 +18,7 @@ def remote(module_httpd, backend):
     return module_httpd(f"""
 DemoBackend {backend.url}
 DemoDocumentRoot /app/public
-<Location "/">
-    SetHandler demo-fcgi
-</Location>
+{ALL_TO_PHP}
 <Files "secret.php">
     Require all denied
 </Files>

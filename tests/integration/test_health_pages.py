@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tools import fcgi, http, wait
-from tools.httpd import HEALTH_PAGE
+from tools.httpd import HEALTH_PAGE, PHP
 
 CONFIG = """
 DemoBackend {urls}
@@ -231,7 +231,7 @@ def test_another_child_takes_over(httpd, responder, mpm):
 def test_old_generation_steps_down_while_it_still_serves(httpd, php_fpm, responder):
     """After a graceful restart the new configuration is checked at once, though an old child lives on."""
     a, b = php_fpm().start(), responder()
-    h = httpd(config(a) + '<FilesMatch "\\.php$">\nSetHandler demo-fcgi\n</FilesMatch>\n', docroot=a.docroot).start()
+    h = httpd(config(a) + PHP, docroot=a.docroot).start()
     wait.until(lambda: ready(h), 5)
     with http.Connection(h.port) as slow:
         slow.request("GET", "/sleep.php?until=checked")
@@ -247,7 +247,7 @@ def test_busy_pool_is_not_dead(httpd, php_fpm):
     """The only worker is never free for the ping in time, but requests succeed."""
     f = php_fpm(workers=1).start()
     h = httpd(config(f, more="DemoHealthCheck interval=200ms timeout=250ms fall=1\nDemoPool off") +
-              '<FilesMatch "\\.php$">\nSetHandler demo-fcgi\n</FilesMatch>\n', docroot=f.docroot).start()
+              PHP, docroot=f.docroot).start()
     wait.until(lambda: ready(h), 5)
     stop = threading.Event()
 

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from tools import http, wait
+from tools.httpd import HEALTH_PAGE, METRICS_PAGE, PHP
 
 CLIENTS, ROUNDS = 6, 3
 BODY = bytes(range(256)) * 1200       # beyond DemoSpool memory=
@@ -104,15 +105,9 @@ DemoBackend fcgi://localhost:{port}
 DemoPool max=4 idle=20ms
 DemoHealthCheck interval=100ms
 DemoStatus {fpm.url.rpartition(':')[0]}:{fpm.status_port}/status
-<FilesMatch "\\.php$">
-    SetHandler demo-fcgi
-</FilesMatch>
-<Location /health>
-    SetHandler demo-health
-</Location>
-<Location /metrics>
-    SetHandler demo-metrics
-</Location>
+{PHP}
+{HEALTH_PAGE}
+{METRICS_PAGE}
 """, docroot=fpm.docroot, mpm_config="ServerLimit 4\nStartServers 2\nThreadsPerChild 8\nMaxRequestWorkers 16\n"
         "MinSpareThreads 1\nMaxSpareThreads 16\nAsyncRequestWorkerFactor 10")
     h.error_log.claim("DM1040", optional=True)

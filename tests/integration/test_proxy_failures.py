@@ -6,9 +6,9 @@ import time
 import pytest
 
 from tools import fcgi, http, ports, wait
+from tools.httpd import ALL_TO_PHP
 from tools.responder import At, Close, Responder, Stall
 
-ALL = '<Location "/">\n    SetHandler demo-fcgi\n</Location>\n'
 FAST = "DemoHealthCheck interval=1h\n"
 
 
@@ -23,7 +23,7 @@ def httpd(httpd):
 
 
 def conf(*lines, backend=None):
-    return "\n".join([f"DemoBackend {backend}" if backend else "", *lines, FAST + ALL])
+    return "\n".join([f"DemoBackend {backend}" if backend else "", *lines, FAST + ALL_TO_PHP])
 
 
 def closed_at(ex, timeout=5.0):
@@ -262,7 +262,7 @@ def test_error_document_by_php(httpd, responder):
 def test_server_without_a_backend(httpd, responder):
     b = responder()
     h = httpd("", ports_count=2)
-    h.config = f"<VirtualHost 127.0.0.1:{h.ports[1]}>\nDemoBackend {b.url}\n{ALL}</VirtualHost>\n{ALL}"
+    h.config = f"<VirtualHost 127.0.0.1:{h.ports[1]}>\nDemoBackend {b.url}\n{ALL_TO_PHP}</VirtualHost>\n{ALL_TO_PHP}"
     h.start()
     assert http.get(h.ports[1], "/x.php").status == 200
     h.error_log.claim("DM1005.*DemoBackend.*BACKEND_URL", count=1)

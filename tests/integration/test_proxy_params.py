@@ -24,9 +24,7 @@ DemoBackend {fpm.url}
 DemoParam CONFIGURED "%{{REQUEST_METHOD}} by %{{REMOTE_ADDR}}"
 DemoParam HTTP_X_OVERRIDDEN "by the configuration"
 SetEnv FROM_SETENV value
-<FilesMatch "\\.php$">
-    SetHandler demo-fcgi
-</FilesMatch>
+{PHP}
 <Location "/auth/">
     AuthType Basic
     AuthName "test"
@@ -151,9 +149,7 @@ def test_front_controller_with_the_files_here(httpd, fpm):
     h = httpd(f"""
 DemoBackend {fpm.url}
 DemoFrontController /params.php
-<FilesMatch "\\.php$">
-    SetHandler demo-fcgi
-</FilesMatch>
+{PHP}
 <Location "/off">
     DemoFrontController off
 </Location>

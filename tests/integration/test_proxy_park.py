@@ -121,7 +121,7 @@ def test_slow_upload_and_graceful_restart(site):
 
 @pytest.mark.parametrize("mpm", ["worker", "prefork"])
 def test_other_mpms_wait_with_a_thread(httpd, fpm, mpm):
-    h = httpd(f"DemoBackend {fpm.url}\n<FilesMatch \\.php$>\nSetHandler demo-fcgi\n</FilesMatch>", mpm=mpm, docroot=fpm.docroot).start()
+    h = httpd(f"DemoBackend {fpm.url}\n{PHP}", mpm=mpm, docroot=fpm.docroot).start()
     with begin(h) as c:
         c.send(b"x" * 1000)
         time.sleep(0.3)
@@ -141,9 +141,7 @@ SSLEngine on
 SSLCertificateFile {tmp}/c.pem
 SSLCertificateKeyFile {tmp}/k.pem
 SSLSessionCache none
-<FilesMatch \\.php$>
-SetHandler demo-fcgi
-</FilesMatch>""", modules=["ssl"], docroot=fpm.docroot, mpm_config=f"ServerLimit 1\nStartServers 1\nThreadsPerChild {THREADS}\n"
+{PHP}""", modules=["ssl"], docroot=fpm.docroot, mpm_config=f"ServerLimit 1\nStartServers 1\nThreadsPerChild {THREADS}\n"
               f"MaxRequestWorkers {THREADS}\nMinSpareThreads 1\nMaxSpareThreads {THREADS}\nAsyncRequestWorkerFactor 20").start()
     h.error_log.claim("AH00484|AH01906|AH01909|AH02217|AH01873", optional=True)
     context = ssl._create_unverified_context()

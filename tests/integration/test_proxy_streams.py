@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tools import fcgi, http, proc, wait
+from tools.httpd import ALL_TO_PHP, PHP
 from tools.responder import Split, Stall
 
 MIB = 1 << 20
@@ -22,9 +23,7 @@ def site(module_httpd, fpm):
     return module_httpd(f"""
 DemoBackend {fpm.url}
 DemoTimeout queue=2s read=20s
-<FilesMatch "\\.php$">
-    SetHandler demo-fcgi
-</FilesMatch>
+{PHP}
 <Location "/stream">
     DemoRequestBuffering off
     DemoResponseBuffering off
@@ -92,7 +91,7 @@ def test_slow_upload_occupies_no_worker(site, fpm):
 
 def test_streamed_upload_reaches_the_backend_at_once(httpd, responder):
     b = responder()
-    h = httpd(f"DemoBackend {b.url}\nDemoRequestBuffering off\n<Location />\nSetHandler demo-fcgi\n</Location>").start()
+    h = httpd(f"DemoBackend {b.url}\nDemoRequestBuffering off\n{ALL_TO_PHP}").start()
     with http.Connection(h.port) as c:
         c.request("POST", "/x.php", {"Content-Length": "6"})
         c.send(b"abc")
@@ -107,7 +106,7 @@ def test_streamed_upload_reaches_the_backend_at_once(httpd, responder):
 
 def test_streamed_upload_that_breaks_off(httpd, responder):
     b = responder()
-    h = httpd(f"DemoBackend {b.url}\nDemoRequestBuffering off\n<Location />\nSetHandler demo-fcgi\n</Location>").start()
+    h = httpd(f"DemoBackend {b.url}\nDemoRequestBuffering off\n{ALL_TO_PHP}").start()
     c = http.Connection(h.port)
     c.request("POST", "/x.php", {"Content-Length": "6"})
     c.send(b"abc")
@@ -132,7 +131,7 @@ def test_events_arrive_at_once(site, target, fpm):
 def test_who_is_passed_on_at_once(httpd, responder, header, waits):
     gate = threading.Event()
     b = responder([fcgi.stdout(header + "\r\n\r\nfirst"), Stall(gate), fcgi.stdout("second"), fcgi.end_request()])
-    h = httpd(f"DemoBackend {b.url}\n<Location />\nSetHandler demo-fcgi\n</Location>").start()
+    h = httpd(f"DemoBackend {b.url}\n{ALL_TO_PHP}").start()
     with http.Connection(h.port) as c:
         c.request("GET", "/x.php")
         if waits:
@@ -178,9 +177,7 @@ def test_memory_stays(site, fpm):
 def test_deflate_and_ssi_and_http2(httpd, fpm):
     h = httpd(f"""
 DemoBackend {fpm.url}
-<FilesMatch "\\.php$">
-    SetHandler demo-fcgi
-</FilesMatch>
+{PHP}
 AddOutputFilterByType DEFLATE text/html text/plain application/json
 <Files "*.shtml">
     Options +Includes
@@ -234,7 +231,7 @@ def test_pipelined_requests_are_answered_in_order(site):
 def test_kept_connections_do_not_starve_another_client(httpd, php_fpm):
     """One worker, a busy gateway in front of it: who asks php-fpm himself still gets his turn."""
     fpm = php_fpm(workers=1).start()
-    h = httpd(f"DemoBackend {fpm.url}\nDemoHealthCheck interval=1h\n<FilesMatch \\.php$>\nSetHandler demo-fcgi\n</FilesMatch>",
+    h = httpd(f"DemoBackend {fpm.url}\nDemoHealthCheck interval=1h\n{PHP}",
               docroot=fpm.docroot).start()
     stop = threading.Event()
     done, errors = [], []
@@ -269,7 +266,7 @@ def test_kept_connections_do_not_starve_another_client(httpd, php_fpm):
 
 def test_idle_connections_are_closed_soon(httpd, php_fpm):
     fpm = php_fpm(workers=2).start()
-    h = httpd(f"DemoBackend {fpm.url}\nDemoHealthCheck interval=1h\n<FilesMatch \\.php$>\nSetHandler demo-fcgi\n</FilesMatch>",
+    h = httpd(f"DemoBackend {fpm.url}\nDemoHealthCheck interval=1h\n{PHP}",
               docroot=fpm.docroot).start()
     for _ in range(4):
         http.get(h, "/status.php")
@@ -282,7 +279,7 @@ def test_idle_connections_are_closed_soon(httpd, php_fpm):
 
 def test_connections_are_kept_and_pool_off(httpd, responder):
     b = responder()
-    h = httpd(f"DemoBackend {b.url}\nDemoPool idle=2s\n<Location />\nSetHandler demo-fcgi\n</Location>",
+    h = httpd(f"DemoBackend {b.url}\nDemoPool idle=2s\n{ALL_TO_PHP}",
               mpm_config="StartServers 1\nServerLimit 1\nThreadsPerChild 8\nMaxRequestWorkers 8\nMinSpareThreads 1\nMaxSpareThreads 8").start()
 
     def kept():                      # not every one: a connection that took 50 ms is closed, as here when the machine is busy
@@ -290,7 +287,7 @@ def test_connections_are_kept_and_pool_off(httpd, responder):
         assert b.last.keep_conn
         return len({r.conn for r in b.requests}) < len(b.requests)
     wait.until(kept, 20, "a connection that carried two requests")
-    h2 = httpd(f"DemoBackend {b.url}\nDemoPool off\n<Location />\nSetHandler demo-fcgi\n</Location>").start()
+    h2 = httpd(f"DemoBackend {b.url}\nDemoPool off\n{ALL_TO_PHP}").start()
     b.forget()
     for _ in range(3):
         assert http.get(h2, "/x.php").status == 200
@@ -299,7 +296,7 @@ def test_connections_are_kept_and_pool_off(httpd, responder):
 
 def test_pool_is_bounded_over_all_children(httpd, responder):
     b = responder(lambda ex: [0.02, fcgi.response("x", req_id=ex.id)])
-    h = httpd(f"DemoBackend {b.url}\nDemoPool max=3 idle=1s\n<Location />\nSetHandler demo-fcgi\n</Location>",
+    h = httpd(f"DemoBackend {b.url}\nDemoPool max=3 idle=1s\n{ALL_TO_PHP}",
               mpm_config="StartServers 3\nServerLimit 3\nThreadsPerChild 8\nMaxRequestWorkers 24\nMinSpareThreads 1\nMaxSpareThreads 24").start()
     ts = [threading.Thread(target=lambda: [http.get(h, "/x.php") for _ in range(5)]) for _ in range(16)]
     for t in ts:
@@ -316,9 +313,7 @@ def test_pool_is_bounded_over_all_children(httpd, responder):
 def test_answer_in_pieces_on_a_kept_connection_waits_for_no_acknowledgement(httpd, fpm, tmp):
     """php-fpm sends the second piece when the first is acknowledged, and loses it when it is reloaded before."""
     h = httpd(f"""DemoBackend {fpm.url}
-<FilesMatch "\\.php$">
-    SetHandler demo-fcgi
-</FilesMatch>
+{PHP}
 LogFormat "%{{demo-connect-us}}n %{{demo-total-us}}n" times
 CustomLog "{tmp}/times.log" times""", docroot=fpm.docroot).start()
 
@@ -336,6 +331,6 @@ CustomLog "{tmp}/times.log" times""", docroot=fpm.docroot).start()
 def test_segments_are_so_small_that_a_piece_of_php_fpm_is_acknowledged_on_arrival(httpd, responder):
     """Not when a thread of httpd comes to read it: a worker that is reloaded may be gone by then, with the rest of the answer."""
     b = responder()
-    h = httpd(f"DemoBackend {b.url}\n<Location />\nSetHandler demo-fcgi\n</Location>").start()
+    h = httpd(f"DemoBackend {b.url}\n{ALL_TO_PHP}").start()
     assert http.get(h, "/x.php").status == 200
     assert b.last.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1448

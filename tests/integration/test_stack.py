@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from tools import http, paths, wait
-from tools.httpd import Httpd
+from tools.httpd import METRICS_PAGE, PHP, Httpd
 from tools.phpfpm import PhpFpm
 from tools.sidecar import Sidecar, secret_file
 from tools.writers import Writers, integrity
@@ -63,15 +63,11 @@ class World:
 DemoTimeout queue=2s
 DocumentRoot "{self.app}/public"
 DemoFrontController /index.php
-<FilesMatch "\\.php$">
-    SetHandler demo-fcgi
-</FilesMatch>
+{PHP}
 <LocationMatch "^/(livez|readyz|healthz)$">
     SetHandler demo-health
 </LocationMatch>
-<Location "/metrics">
-    SetHandler demo-metrics
-</Location>"""
+{METRICS_PAGE}"""
 
     def serve(self, pod: Pod) -> Httpd:
         self.httpd = Httpd(self.tmp, self.config(pod)).start()

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tools import fcgi, http, wait
+from tools.httpd import ALL_TO_PHP
 from tools.responder import Close, Reset, Split
 
 PLAIN = "Content-Type: text/plain\r\n"
@@ -24,9 +25,7 @@ def server(module_httpd, backend):
 DemoBackend {backend.url}
 DemoTimeout queue=0
 DemoLimit headers=64K
-<Location "/">
-    SetHandler demo-fcgi
-</Location>
+{ALL_TO_PHP}
 """, modules=["unique_id"])
     return h.start()
 
@@ -141,9 +140,7 @@ DemoBackend {b.url}
 LimitRequestFieldSize 65500
 LimitRequestLine 65500
 LimitRequestFields 0
-<Location "/">
-SetHandler demo-fcgi
-</Location>
+{ALL_TO_PHP}
 """).start()
     fields = {f"X-Field-{i}": f"{i}-" + "v" * 50000 for i in range(30)}
     assert http.get(h, "/x.php?" + "q" * 60000, fields).status == 200
@@ -160,7 +157,7 @@ SetHandler demo-fcgi
 def test_wire_parameter_that_fits_no_record(httpd, responder):
     b = responder()
     h = httpd(f"DemoBackend {b.url}\nLimitRequestFieldSize 200000\nLimitRequestLine 200000\n"
-              "<Location />\nSetHandler demo-fcgi\n</Location>").start()
+              + ALL_TO_PHP).start()
     h.error_log.claim(r"DM1021: parameter HTTP_X_LONG of 70000 bytes", count=1)
     assert http.get(h, "/x.php", {"X-Long": "v" * 70000}).status == 431
     h.error_log.claim(r"DM1021: parameter (QUERY_STRING|REQUEST_URI) of 700\d\d bytes", count=1)
@@ -178,7 +175,7 @@ def test_wire_overloaded_is_503_with_retry_after(ask, error):
 def test_wire_overloaded_then_free(httpd, responder):
     b = responder(fcgi.end_request(protocol_status=fcgi.OVERLOADED), fcgi.end_request(protocol_status=fcgi.OVERLOADED),
                   fcgi.end_request(protocol_status=fcgi.OVERLOADED), fcgi.response("done"))
-    h = httpd(f"DemoBackend {b.url}\n<Location />\nSetHandler demo-fcgi\n</Location>").start()
+    h = httpd(f"DemoBackend {b.url}\n{ALL_TO_PHP}").start()
     h.error_log.claim("DM1003.*OVERLOADED.*another follows", optional=True)
     r = http.post(h, "/x.php", b"body")
     assert (r.status, r.body) == (200, b"done")
@@ -440,6 +437,6 @@ def test_wire_post_cut_by_a_reset_is_not_repeated(server, backend, error):
 
 def test_wire_answer_cut_with_one_attempt_is_502(httpd, responder):
     b = responder(CUT, WHOLE)
-    h = httpd(f'DemoBackend {b.url}\nDemoRetry attempts=1\n<Location "/">\n    SetHandler demo-fcgi\n</Location>\n').start()
+    h = httpd(f'DemoBackend {b.url}\nDemoRetry attempts=1\n{ALL_TO_PHP}').start()
     h.error_log.claim("DM1003: .*within the body .attempt 1,", count=1)
     assert http.get(h, "/x.php").status == 502 and len(b.requests) == 1

@@ -22,6 +22,11 @@ PHP = """\
     SetHandler demo-fcgi
 </FilesMatch>
 """
+ALL_TO_PHP = """\
+<Location "/">
+    SetHandler demo-fcgi
+</Location>
+"""
 METRICS_PAGE = """\
 <Location "/metrics">
     SetHandler demo-metrics
