@@ -49,7 +49,9 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
 static void child_status(server_rec *s, pid_t pid, ap_generation_t gen, int slot,
                          mpm_child_status state)
 {
-    demo_shm_child_status(s, pid, gen, slot, (int)state);
+    if (state == MPM_CHILD_EXITED) {
+        demo_shm_child_gone(pid);
+    }
 }
 
 static void hooks(apr_pool_t *p)

@@ -14,6 +14,10 @@ static_assert(sizeof(struct sockaddr_in6) <= sizeof(struct sockaddr_un), "no roo
 /* A retired slot may still be somebody's kept connection or pending request. */
 #define RETIRED_KEEP_US (60 * 1000000LL)
 
+/* So many checks that were not made, and this besides for a busy machine. */
+#define OVERDUE_CHECKS 3
+#define OVERDUE_US     1000000LL
+
 demo_backend demo_backends[DEMO_BACKENDS_MAX];
 unsigned     demo_backend_count;
 
@@ -57,6 +61,13 @@ int demo_backend_address(const demo_backend *b, int slot, demo_address *out)
     } while (demo_seq_again(&a->seq, seq, &tries));
     out->slot = slot;
     return owner == (int32_t)b->index && tries < DEMO_SEQ_TRIES;
+}
+
+int demo_backend_unchecked(const demo_backend *b, int slot, int64_t now)
+{
+    int64_t at = atomic_load_explicit(&demo_seg->addrs[slot].checked_at, memory_order_relaxed);
+
+    return now - at > OVERDUE_CHECKS * b->health->interval + b->health->timeout + OVERDUE_US;
 }
 
 void demo_address_text(const struct sockaddr *sa, char *text, size_t size)

@@ -42,6 +42,11 @@ int demo_backend_current(const demo_backend *b);
 /* The slots of its addresses at the moment; at most DEMO_PER_BACKEND_MAX. */
 unsigned demo_backend_slots(const demo_backend *b, uint16_t slots[DEMO_PER_BACKEND_MAX]);
 
+/* Whether the last health check of b's address in this slot says nothing any
+ * more: the next ones are long overdue, the thread that checks hangs or is gone.
+ * b is checked. */
+int demo_backend_unchecked(const demo_backend *b, int slot, int64_t now);
+
 /* Aligned for each of its kinds; unused bytes are 0. */
 typedef union {
     struct sockaddr    sa;

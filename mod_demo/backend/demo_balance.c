@@ -12,7 +12,6 @@
 #define HOLD_FIRST_US   1000000LL  /* after the first failure; doubled with each further one */
 #define HOLD_MAX_US    30000000LL
 #define HOLD_BUSY_US     100000LL  /* OVERLOADED: it works, only not now */
-#define STALE_CHECKS    5          /* a check that often overdue says nothing any more */
 #define WAIT_STEP_MS    5
 
 /* xorshift; even spread is all that is asked of it. */
@@ -79,7 +78,6 @@ static choice part_at(const part *p, unsigned k)
 static int usable(choice c, int64_t now)
 {
     const demo_shm_addr *a = &demo_seg->addrs[c.slot];
-    const demo_health_conf *h = c.backend->health;
 
     if (atomic_load_explicit(&a->held_until, memory_order_relaxed) > now) {
         return 0;
@@ -87,8 +85,7 @@ static int usable(choice c, int64_t now)
     if (atomic_load_explicit(&a->health, memory_order_relaxed) != DEMO_HEALTH_DOWN) {
         return 1;
     }
-    return now - atomic_load_explicit(&a->checked_at, memory_order_relaxed)
-           > STALE_CHECKS * h->interval + h->timeout;
+    return demo_backend_unchecked(c.backend, c.slot, now);
 }
 
 static int32_t load_of(choice c)

@@ -84,8 +84,8 @@ static int build(demo_fetch *f, const demo_fetch_request *rq)
     return 1;
 }
 
-void demo_fetch_start(demo_fetch *f, const struct sockaddr *addr, socklen_t addr_len,
-                      const demo_fetch_request *request, int64_t now, int64_t deadline)
+void demo_fetch_start(demo_fetch *f, const demo_fetch_request *request, int64_t now,
+                      int64_t deadline)
 {
     demo_fetch_close(f);
     f->started = now;
@@ -100,12 +100,12 @@ void demo_fetch_start(demo_fetch *f, const struct sockaddr *addr, socklen_t addr
         fail(f, "send", "the path is longer than %d bytes", DEMO_FETCH_PARAMS_MAX);
         return;
     }
-    f->fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    f->fd = socket(request->addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (f->fd < 0) {
         fail_errno(f, "connect", errno);
         return;
     }
-    if (connect(f->fd, addr, addr_len) == 0) {
+    if (connect(f->fd, request->addr, request->addr_len) == 0) {
         f->state = DEMO_FETCH_SEND;
     }
     else if (errno == EINPROGRESS || errno == EINTR) {

@@ -29,6 +29,8 @@ enum demo_fetch_state {
 };
 
 typedef struct {
+    const struct sockaddr *addr; /* TCP or Unix */
+    socklen_t   addr_len;
     const char *uri;         /* SCRIPT_NAME; starts with a slash */
     const char *query;       /* QUERY_STRING; "" for none */
     const char *script_file; /* SCRIPT_FILENAME */
@@ -58,9 +60,10 @@ typedef struct {
  * borrowed until the next start.  The record needs no other set-up. */
 void demo_fetch_init(demo_fetch *f, char *buf, size_t cap);
 
-/* Opens the connection; afterwards the state is CONNECT, SEND or FAILED. */
-void demo_fetch_start(demo_fetch *f, const struct sockaddr *addr, socklen_t addr_len,
-                      const demo_fetch_request *request, int64_t now, int64_t deadline);
+/* Opens the connection; afterwards the state is CONNECT, SEND or FAILED.  The
+ * request is needed during the call only. */
+void demo_fetch_start(demo_fetch *f, const demo_fetch_request *request, int64_t now,
+                      int64_t deadline);
 
 /* For poll(): POLLIN, POLLOUT, or 0 when there is nothing to wait for. */
 short demo_fetch_events(const demo_fetch *f);

@@ -163,12 +163,12 @@ static check *check_free(void)
 static void check_start(check *c, const demo_backend *b, const demo_address *address, int64_t now)
 {
     char script[DEMO_FETCH_PARAMS_MAX / 2];
-    demo_fetch_request rq = { b->health->uri, "", script };
+    demo_fetch_request rq = { &address->addr.sa, address->len, b->health->uri, "", script };
 
     (void)snprintf(script, sizeof(script), "%s%s", b->script_root, b->health->uri);
     c->backend = b;
     c->address = *address;
-    demo_fetch_start(&c->fetch, &address->addr.sa, address->len, &rq, now, now + b->health->timeout);
+    demo_fetch_start(&c->fetch, &rq, now, now + b->health->timeout);
 }
 
 /* Starts b's addresses that are due; when the next one will be. */
@@ -207,11 +207,10 @@ static int outlived(const check *c)
         || now_there.use != c->address.use;
 }
 
-int64_t demo_health_tick(server_rec *s, int64_t now, struct pollfd *fds, int *n)
+int64_t demo_health_tick(int64_t now, struct pollfd *fds, int *n)
 {
     int64_t next = INT64_MAX;
 
-    (void)s;
     for (unsigned i = 0; i < demo_backend_count; i++) {
         if (demo_backends[i].health != NULL && demo_backend_current(&demo_backends[i])) {
             int64_t due = backend_tick(&demo_backends[i], now);

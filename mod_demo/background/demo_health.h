@@ -31,7 +31,7 @@ apr_status_t demo_health_begin(void);
 /* Starts what is due, goes on with what runs.  Then fills in the descriptors to
  * wait for (room for DEMO_CHECKS_MAX), their number in *n, and returns when it
  * wants to be called at the latest. */
-int64_t demo_health_tick(server_rec *s, int64_t now, struct pollfd *fds, int *n);
+int64_t demo_health_tick(int64_t now, struct pollfd *fds, int *n);
 
 /* Closes what runs. */
 void demo_health_finish(void);

@@ -79,7 +79,7 @@ static void lead(void)
         int64_t now = demo_now(), next = now + LEAD_WAIT_US, due;
         due = demo_resolve_tick(leader.server, now);
         next = due < next ? due : next;
-        due = demo_health_tick(leader.server, now, fds, &n);
+        due = demo_health_tick(now, fds, &n);
         next = due < next ? due : next;
         if (now >= mend_at) {
             demo_shm_mend();

@@ -189,43 +189,49 @@ static const char *set_backup(cmd_parms *cmd, void *dir, const char *url)
     return backend_add(cmd, url, 1);
 }
 
-/* One argument is an option of the table; its row's number goes to *bit. */
-static const char *option_set(cmd_parms *cmd, const demo_option *table, void *record,
-                              const char *arg, int *bit)
-{
-    const char *wrong = demo_option_parse(table, record, arg, bit, cmd->pool);
+/* Where the options of a directive go. */
+typedef struct {
+    const demo_option *table;
+    void *record;
+    unsigned *set; /* a bit for each row of the table */
+} options_place;
 
-    return wrong == NULL ? NULL : apr_psprintf(cmd->pool, "%s: %s", cmd->cmd->name, wrong);
+static const char *option_set(cmd_parms *cmd, options_place to, const char *arg)
+{
+    int bit = 0;
+    const char *wrong = demo_option_parse(to.table, to.record, arg, &bit, cmd->pool);
+
+    if (wrong != NULL) {
+        return apr_psprintf(cmd->pool, "%s: %s", cmd->cmd->name, wrong);
+    }
+    *to.set |= 1u << bit;
+    return NULL;
 }
 
-/* All arguments are options of one table. */
-static const char *options_set(cmd_parms *cmd, const demo_option *table, void *record,
-                               unsigned *set, int argc, char *const argv[])
+static const char *options_set(cmd_parms *cmd, options_place to, int argc, char *const argv[])
 {
+    const char *wrong = NULL;
+
     if (argc == 0) {
         return apr_psprintf(cmd->pool, "%s needs at least one name=value", cmd->cmd->name);
     }
-    for (int i = 0; i < argc; i++) {
-        int bit = 0;
-        const char *wrong = option_set(cmd, table, record, argv[i], &bit);
-        if (wrong != NULL) {
-            return wrong;
-        }
-        *set |= 1u << bit;
+    for (int i = 0; i < argc && wrong == NULL; i++) {
+        wrong = option_set(cmd, to, argv[i]);
     }
-    return NULL;
+    return wrong;
 }
 
 static const char *set_pool(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
     demo_server_conf *c = demo_server_conf_get(cmd->server);
+    options_place to = { pool_options, &c->pool, &c->pool_set };
 
     if (argc == 1 && strcasecmp(argv[0], "off") == 0) {
         c->pool.max = 0;
-        c->pool_set |= 1;
+        c->pool_set |= 1; /* the first row, max= */
         return NULL;
     }
-    return options_set(cmd, pool_options, &c->pool, &c->pool_set, argc, argv);
+    return options_set(cmd, to, argc, argv);
 }
 
 static const char *set_queue(cmd_parms *cmd, void *dir, const char *arg)
@@ -235,16 +241,17 @@ static const char *set_queue(cmd_parms *cmd, void *dir, const char *arg)
         { "max", DEMO_OPT_COUNT, offsetof(demo_server_conf, queue_max), 0, 1 << 20 },
         { NULL, 0, 0, 0, 0 }
     };
-    int bit;
+    unsigned given = 0; /* has one option only */
 
     c->set |= SET_QUEUE;
-    return option_set(cmd, options, c, arg, &bit);
+    return option_set(cmd, (options_place){ options, c, &given }, arg);
 }
 
 static const char *set_health(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
     demo_server_conf *c = demo_server_conf_get(cmd->server);
-    const char *wrong = options_set(cmd, health_options, &c->health, &c->health_set, argc, argv);
+    options_place to = { health_options, &c->health, &c->health_set };
+    const char *wrong = options_set(cmd, to, argc, argv);
 
     if (wrong != NULL) {
         return wrong;
@@ -280,19 +287,25 @@ static const char *set_status(cmd_parms *cmd, void *dir, const char *url)
 static const char *set_timeout(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
     demo_dir_conf *c = dir;
-    return options_set(cmd, timeout_options, &c->timeout, &c->timeout_set, argc, argv);
+    options_place to = { timeout_options, &c->timeout, &c->timeout_set };
+
+    return options_set(cmd, to, argc, argv);
 }
 
 static const char *set_spool(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
     demo_dir_conf *c = dir;
-    return options_set(cmd, spool_options, &c->spool, &c->spool_set, argc, argv);
+    options_place to = { spool_options, &c->spool, &c->spool_set };
+
+    return options_set(cmd, to, argc, argv);
 }
 
 static const char *set_limit(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
     demo_dir_conf *c = dir;
-    return options_set(cmd, limit_options, &c->limit, &c->limit_set, argc, argv);
+    options_place to = { limit_options, &c->limit, &c->limit_set };
+
+    return options_set(cmd, to, argc, argv);
 }
 
 static const char *set_retry(cmd_parms *cmd, void *dir, const char *arg)
@@ -302,10 +315,10 @@ static const char *set_retry(cmd_parms *cmd, void *dir, const char *arg)
         { "attempts", DEMO_OPT_COUNT, offsetof(demo_dir_conf, attempts), 1, 16 },
         { NULL, 0, 0, 0, 0 }
     };
-    int bit;
+    unsigned given = 0; /* has one option only */
 
     c->set |= SET_ATTEMPTS;
-    return option_set(cmd, options, c, arg, &bit);
+    return option_set(cmd, (options_place){ options, c, &given }, arg);
 }
 
 static const char *set_request_buffering(cmd_parms *cmd, void *dir, int on)

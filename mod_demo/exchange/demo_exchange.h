@@ -3,8 +3,8 @@
  *
  * The record that the files of the request path hand on, in this direction:
  *
- *   demo_handler -> demo_path, demo_body, demo_params -> demo_conn -> demo_send
- *                -> demo_recv -> demo_header, demo_output
+ *   demo_handler -> demo_path, demo_body, demo_params -> demo_attempt -> demo_send
+ *                -> demo_recv -> demo_header, demo_output -> demo_handler
  *
  * It lives in r->pool and belongs to the thread that works on the request.
  */

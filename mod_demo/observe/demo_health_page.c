@@ -43,13 +43,6 @@ static finding *report_add(report *rep, const char *name, enum verdict verdict, 
 
 /* --- what the background thread found ---------------------------------------------------- */
 
-/* A result is void when the next ones are long overdue: the thread that checks
- * hangs or is gone. */
-static int is_stale(const demo_shm_addr *a, const demo_health_conf *h, int64_t now)
-{
-    return now - atomic_load(&a->checked_at) > 3 * h->interval + h->timeout + 1000000;
-}
-
 static void address_finding(report *rep, const demo_backend *b, int slot)
 {
     const demo_shm_addr *a = &demo_seg->addrs[slot];
@@ -70,7 +63,7 @@ static void address_finding(report *rep, const demo_backend *b, int slot)
         return;
     }
     f->at -= age;
-    if (is_stale(a, b->health, now)) {
+    if (demo_backend_unchecked(b, slot, now)) {
         f->text = apr_psprintf(rep->pool, "last checked %" APR_INT64_T_FMT " s ago, every %d s is due",
                                (apr_int64_t)(age / 1000000), (int)(b->health->interval / 1000000));
         return;

@@ -234,13 +234,12 @@ typedef struct {
 
 static void fetch_start(fetching *f, const source *s, int64_t now)
 {
-    demo_fetch_request rq = { s->path, "full", s->path };
     demo_address address;
 
     demo_fetch_init(&f->fetch, f->text, sizeof(f->text));
     if (now >= s->absent_until && demo_backend_address(s->backend, s->slot, &address)) {
-        demo_fetch_start(&f->fetch, &address.addr.sa, address.len, &rq, now,
-                         now + DEMO_STATUS_TIMEOUT);
+        demo_fetch_request rq = { &address.addr.sa, address.len, s->path, "full", s->path };
+        demo_fetch_start(&f->fetch, &rq, now, now + DEMO_STATUS_TIMEOUT);
     }
 }
 

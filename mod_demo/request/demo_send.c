@@ -16,11 +16,11 @@
 /* What of the request is on its way.
  *
  *   head | hdr data | hdr data | … | hdr (empty: end of STDIN)
- *          `-- iov[0..4] hold the part that is sent next --'
+ *          `-- iov holds the part that is sent next --'
  */
 typedef struct {
     demo_exchange *x;
-    struct iovec iov[4];
+    struct iovec iov[4];   /* head, hdr, data, end at the most */
     int count;             /* of iov */
     int first;             /* of iov, not yet sent whole */
     bool head_taken, end_taken;

@@ -165,12 +165,9 @@ static void child_reclaim(demo_shm_child *c)
     atomic_store(&c->pid, 0);
 }
 
-void demo_shm_child_status(server_rec *s, pid_t pid, ap_generation_t gen, int slot, int state)
+void demo_shm_child_gone(pid_t pid)
 {
-    (void)s;
-    (void)gen;
-    (void)slot;
-    if (demo_seg == NULL || state != MPM_CHILD_EXITED) {
+    if (demo_seg == NULL) {
         return;
     }
     for (uint32_t i = 0; i < demo_seg->n_children; i++) {

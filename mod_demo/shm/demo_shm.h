@@ -10,7 +10,8 @@
 #ifndef DEMO_SHM_H
 #define DEMO_SHM_H
 
-#include "ap_mpm.h"
+#include <sys/types.h>
+
 #include "httpd.h"
 
 /* Makes or finds the mapping; call in post_config of the real run (not of the
@@ -20,8 +21,7 @@ apr_status_t demo_shm_open(server_rec *s);
 /* Claims this child's place; call in child_init, before all others. */
 void demo_shm_child_init(server_rec *s);
 
-/* Gives back what a dead child held; hook child_status, in the parent. */
-void demo_shm_child_status(server_rec *s, pid_t pid, ap_generation_t gen, int slot,
-                           int state);
+/* Gives back what a child held that has ended; call in the parent. */
+void demo_shm_child_gone(pid_t pid);
 
 #endif /* DEMO_SHM_H */

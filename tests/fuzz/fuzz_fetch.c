@@ -76,13 +76,13 @@ int __wrap_close(int fd)
 
 static void fetch(demo_fetch *f, char *room, size_t piece)
 {
-    const demo_fetch_request rq = { "/status", "full", "/status" };
     const struct sockaddr nowhere = { .sa_family = AF_UNIX };
+    const demo_fetch_request rq = { &nowhere, sizeof nowhere, "/status", "full", "/status" };
 
     backend.at = 0;
     backend.piece = piece;
     demo_fetch_init(f, room, ROOM);
-    demo_fetch_start(f, &nowhere, sizeof nowhere, &rq, 0, 1000000);
+    demo_fetch_start(f, &rq, 0, 1000000);
     FUZZ_CHECK(f->state == DEMO_FETCH_SEND);
     (void)demo_fetch_step(f, 1);
     FUZZ_CHECK(f->fd == -1); /* whatever came, it is over */
