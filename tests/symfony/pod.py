@@ -5,6 +5,7 @@ docker/'s own files: php-fpm-start, the pool, php.ini and the variables of the D
 """
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import sqlite3
@@ -41,7 +42,7 @@ class Debian:
         for name in ("php-fpm.conf", "www.conf"):
             shutil.copy(DOCKER / "php-fpm" / name, root / "etc/php-fpm" / name)
         shutil.copy(DOCKER / "php-fpm/php.ini", root / "etc/php-fpm/conf.d/50-mod-demo.ini")
-        for program in ("php-fpm/php-fpm-start", "common/app-stage"):
+        for program in ("php-fpm/php-fpm-start", "common/app-stage", "common/php-extensions"):
             shutil.copy(DOCKER / program, root / "usr/local/bin")
         link = root / "usr/local/sbin/php-fpm"
         link.unlink(missing_ok=True)
@@ -121,12 +122,19 @@ class Pod:
 
 
 def finished(debian: Debian, folder: Path) -> Path:
-    """The application as a finished project: its packages in vendor/, PHP's own sessions, no secret, a database that was
-    written in rollback-journal mode, and what another machine compiled in var/."""
+    """The application as a finished project: its packages in vendor/ and composer's autoloader, PHP's own sessions, no
+    secret, a database that was written in rollback-journal mode, and what another machine compiled in var/."""
     to = folder / "finished"
     shutil.copytree(SYMFONY, to)
     (to / "vendor").mkdir()
     shutil.copytree(debian.root / "usr/share/php", to / "vendor" / "php", symlinks=True)
+    (to / "composer.json").write_text(json.dumps({
+        "name": "acme/finished", "require": {"php": ">=8.2", "ext-ctype": "*"}, "repositories": [{"packagist.org": False}],
+        "autoload": {"psr-4": {"App\\": "src/", "Symfony\\": "vendor/php/Symfony/"}, "files": ["config/autoload.php"]},
+        "scripts": {"auto-scripts": {"cache:clear": "symfony-cmd"}, "post-install-cmd": ["@auto-scripts"]}}))
+    composed = debian.run(to, "composer", "--working-dir=/app", "--no-interaction", "--no-scripts", "install",
+                          env={"COMPOSER_ALLOW_SUPERUSER": "1", "COMPOSER_HOME": "/tmp/composer"})
+    assert composed.returncode == 0, composed.stderr + composed.stdout
     (to / "config/packages/session.php").unlink()
     (to / "debian-packages").unlink()
     (to / "data").mkdir()

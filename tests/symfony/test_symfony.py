@@ -5,6 +5,7 @@ nothing about sessions and secrets, as the Symfony Demo comes.
 """
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import http, paths, wait
+from tools import fcgi, http, paths, wait
 from tools.httpd import Httpd
 from tools.sidecar import secret_file
 from tools.writers import Writers, integrity, stored
@@ -114,6 +115,21 @@ def test_the_build(built):
     assert container.exists() and "another machine" not in container.read_text()
     assert not list(out.rglob("*.php")), "no PHP source in httpd's image"
     assert list((out / "public/assets").glob("app-*.css")), said
+
+
+OPCACHE = """<?php $p = opcache_get_status(false)['preload_statistics'] ?? null;
+echo json_encode(['memory' => $p['memory_consumption'] ?? 0, 'classes' => $p['classes'] ?? []]);
+"""
+
+
+def test_opcache_has_preloaded_what_symfony_lists(built, site):
+    """config/preload.php of the application, without anybody asking for it; its list is in the warm cache of the image."""
+    if built[0] == "debian":
+        pytest.skip("Symfony writes the list with composer's autoloader alone")
+    (site.primary.root / "tmp/opcache.php").write_text(OPCACHE)
+    said = json.loads(fcgi.request(str(site.primary.socket), fcgi.script_params("/opcache.php", "/tmp/opcache.php"), timeout=20).body)
+    assert said["memory"] > 0 and "App\\Kernel" in said["classes"], said
+    assert len([c for c in said["classes"] if c.startswith("Symfony\\")]) > 50
 
 
 def test_pages_and_assets(site):
