@@ -45,7 +45,7 @@ def run(tmp):
 def test_help(run):
     done = run("--help")
     assert done.returncode == 0
-    for word in ("--app", "--base", "--platform", "--builder", "--save", "--composer-auth", "--composer-config", "--symfony-demo-version", "Exit:"):
+    for word in ("--app", "--base", "--build-base", "--platform", "--builder", "--save", "--composer-auth", "--composer-config", "--symfony-demo-version", "Exit:"):
         assert word in done.stdout
 
 
@@ -106,6 +106,18 @@ def test_a_directory_becomes_part_of_the_context_and_leaves_it(run, tmp):
     assert done.returncode == 0, done.stderr
     assert "APP=directory" in done.calls[0] and "php-gd php-redis" in done.calls[0] and "APP_DIR=docker/.app-" in done.calls[0]
     assert not list((TOP / "docker").glob(".app-*"))
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_for_another_platform_compilers_run_on_this_one(run, builder):
+    """For this machine's own, since an emulator for another is not everywhere: the arguments are the same."""
+    here = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+    done = run("--builder", builder, "--platform", f"linux/{here}", "--base", "example.org/base:arm", "--build-base", "debian:bookworm-slim", builders=BUILDERS)
+    assert done.returncode == 0, done.stderr
+    for call in (c for c in done.calls if " bud " in c or " build " in c):
+        assert f"--platform linux/{here}" in call and "BASE=example.org/base:arm" in call and "BUILD_BASE=docker.io/library/debian:bookworm-slim" in call
+        # BuildKit defines these by itself.
+        assert (f"BUILDPLATFORM=linux/{here}" in call) is (builder != "docker") is (f"TARGETPLATFORM=linux/{here}" in call)
 
 
 def test_another_platform_needs_an_emulator(run):
