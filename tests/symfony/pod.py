@@ -6,6 +6,7 @@ docker/'s own files: php-fpm-start, the pool, php.ini and the variables of the D
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sqlite3
@@ -33,6 +34,16 @@ exec "$@"
 """
 
 
+def put(source: Path, target: Path, link: bool = False) -> None:
+    """A copy of a file, or a link, in one step: another process of the tests may be running what was there before."""
+    new = target.with_name(f".{target.name}.{os.getpid()}")
+    if link:
+        new.symlink_to(source)
+    else:
+        shutil.copy(source, new)
+    os.replace(new, target)
+
+
 class Debian:
     """The root file system of a Debian 13 with php-fpm; the image's files are put where the image has them."""
 
@@ -40,13 +51,11 @@ class Debian:
         self.root = root
         (root / "etc/php-fpm/conf.d").mkdir(parents=True, exist_ok=True)
         for name in ("php-fpm.conf", "www.conf"):
-            shutil.copy(DOCKER / "php-fpm" / name, root / "etc/php-fpm" / name)
-        shutil.copy(DOCKER / "php-fpm/php.ini", root / "etc/php-fpm/conf.d/50-mod-demo.ini")
+            put(DOCKER / "php-fpm" / name, root / "etc/php-fpm" / name)
+        put(DOCKER / "php-fpm/php.ini", root / "etc/php-fpm/conf.d/50-mod-demo.ini")
         for program in ("php-fpm/php-fpm-start", "common/app-stage", "common/php-extensions"):
-            shutil.copy(DOCKER / program, root / "usr/local/bin")
-        link = root / "usr/local/sbin/php-fpm"
-        link.unlink(missing_ok=True)
-        link.symlink_to("/" + str(max(root.glob("usr/sbin/php-fpm[0-9]*")).relative_to(root)))
+            put(DOCKER / program, root / "usr/local/bin" / Path(program).name)
+        put(Path("/" + str(max(root.glob("usr/sbin/php-fpm[0-9]*")).relative_to(root))), root / "usr/local/sbin/php-fpm", link=True)
 
     def argv(self, app: Path, pod: Path | None, *command: str, user: bool = False) -> list[str]:
         """A command in it, with app as /app and a pod's volumes; as the image's user (www-data) or as root."""
