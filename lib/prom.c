@@ -324,6 +324,19 @@ enum prom_format prom_negotiate(const char *accept)
     return open > 0 && open >= plain ? PROM_OPENMETRICS : PROM_TEXT;
 }
 
+bool prom_accepts(const char *accept, const char *type)
+{
+    while (accept != NULL && *accept != '\0') {
+        const char *end = accept + strcspn(accept, ",");
+        accept += strspn(accept, " \t");
+        if (media_type_is(accept, end, type) && quality(accept, end) > 0) {
+            return true;
+        }
+        accept = *end == ',' ? end + 1 : end;
+    }
+    return false;
+}
+
 const char *prom_content_type(enum prom_format format)
 {
     return format == PROM_OPENMETRICS

@@ -64,6 +64,10 @@ typedef struct {
  * not listed itself). */
 enum prom_format prom_negotiate(const char *accept);
 
+/* True when the Accept header (may be NULL) lists the media type (lower case)
+ * itself, not by a range such as * / *, with a quality above 0. */
+bool prom_accepts(const char *accept, const char *type);
+
 /* The Content-Type, always with version= and charset=. */
 const char *prom_content_type(enum prom_format format);
 

@@ -12,6 +12,7 @@
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/observe/sc_metrics_page.h"
 #include "fcgi-sidecar/observe/sc_status.h"
+#include "lib/prom.h"
 
 #define CONNECTION_LIMIT   64
 #define CONNECTION_TIMEOUT 15u /* seconds */
@@ -185,7 +186,7 @@ static enum MHD_Result health(struct MHD_Connection *c, sc_node *n, bool readine
     for (i = 0; i < count; i++) {
         pass = pass && (checks[i].ok || checks[i].out);
     }
-    if (accept != NULL && strstr(accept, "application/health+json") != NULL) {
+    if (prom_accepts(accept, "application/health+json")) {
         free(excluded.unknown.data);
         write_health_json(&t, checks, count, pass);
         return reply(c, pass ? 200 : 503, "application/health+json", &t);

@@ -370,13 +370,23 @@ static const char *set_front(cmd_parms *cmd, void *dir, const char *script)
     return NULL;
 }
 
-static const char *set_param(cmd_parms *cmd, void *dir, const char *name, const char *value)
+/* Takes the raw line, as httpd's TAKE2 refuses an empty value, which is a value
+ * here: NAME "" hides what httpd would set. */
+static const char *set_param(cmd_parms *cmd, void *dir, const char *args)
 {
     demo_dir_conf *c = dir;
+    const char *name = ap_getword_conf(cmd->pool, &args);
+    int has_value = *args != '\0';
+    const char *value = ap_getword_conf(cmd->pool, &args);
     const char *wrong = NULL;
+    const ap_expr_info_t *expr;
     demo_param *param;
-    const ap_expr_info_t *expr = ap_expr_parse_cmd(cmd, value, AP_EXPR_FLAG_STRING_RESULT,
-                                                   &wrong, NULL);
+
+    if (*name == '\0' || !has_value || *args != '\0') {
+        return "DemoParam takes two arguments, a FastCGI parameter: its name and an expression "
+               "(in quotes where it has blanks)";
+    }
+    expr = ap_expr_parse_cmd(cmd, value, AP_EXPR_FLAG_STRING_RESULT, &wrong, NULL);
     if (wrong != NULL) {
         return apr_psprintf(cmd->pool, "DemoParam %s: %s is not a valid expression: %s", name,
                             value, wrong);
@@ -414,8 +424,8 @@ const command_rec demo_directives[] = {
                   "the document root as php-fpm sees it"),
     AP_INIT_TAKE1("DemoFrontController", set_front, NULL, RSRC_CONF | ACCESS_CONF | OR_FILEINFO,
                   "the script that runs for a path with no file behind it, or off"),
-    AP_INIT_TAKE2("DemoParam", set_param, NULL, ANYWHERE,
-                  "a FastCGI parameter: its name and an expression"),
+    AP_INIT_RAW_ARGS("DemoParam", set_param, NULL, ANYWHERE,
+                     "a FastCGI parameter: its name and an expression"),
     AP_INIT_TAKE_ARGV("DemoLimit", set_limit, NULL, ANYWHERE,
                       "headers=256K params=4M: largest response header and parameters"),
     AP_INIT_TAKE_ARGV("DemoHealthCheck", set_health, NULL, RSRC_CONF,

@@ -6,6 +6,7 @@
 #include "http_protocol.h"
 #include "http_request.h"
 
+#include "lib/prom.h"
 #include "mod_demo/backend/demo_backend.h"
 #include "mod_demo/background/demo_health.h"
 #include "mod_demo/config/demo_config.h"
@@ -64,8 +65,9 @@ static void address_finding(report *rep, const demo_backend *b, int slot)
     }
     f->at -= age;
     if (demo_backend_unchecked(b, slot, now)) {
-        f->text = apr_psprintf(rep->pool, "last checked %" APR_INT64_T_FMT " s ago, every %d s is due",
-                               (apr_int64_t)(age / 1000000), (int)(b->health->interval / 1000000));
+        f->text = apr_psprintf(rep->pool, "last checked %" APR_INT64_T_FMT " ms ago, every %" APR_INT64_T_FMT
+                               " ms is due", (apr_int64_t)(age / 1000),
+                               (apr_int64_t)(b->health->interval / 1000));
         return;
     }
     f->verdict = health == DEMO_HEALTH_DOWN ? FAIL
@@ -333,7 +335,7 @@ int demo_health_handler(request_rec *r)
         r->status_line = NULL;
         apr_table_setn(r->headers_out, "Retry-After", "1");
     }
-    if (accept != NULL && ap_strcasestr(accept, "application/health+json") != NULL) {
+    if (prom_accepts(accept, "application/health+json")) {
         print_json(r, &rep, page);
     }
     else {

@@ -13,6 +13,7 @@ typedef struct {
     const char *location;
     apr_off_t length;         /* Content-Length, or -1 */
     bool immediate;           /* event stream, or X-Accel-Buffering: no */
+    bool validator;           /* ETag or Last-Modified: the client may have it already */
 } summary;
 
 static bool refuse(demo_exchange *x, const char *what)
@@ -69,12 +70,27 @@ static bool summarize_field(demo_exchange *x, const cgih_field *f, summary *sum)
     else if (cgih_field_is(f, "X-Accel-Buffering")) {
         sum->immediate = sum->immediate || value_is(f, "no");
     }
+    else if (cgih_field_is(f, "ETag") || cgih_field_is(f, "Last-Modified")) {
+        sum->validator = true;
+    }
     return true;
+}
+
+/* The beginning of a line for the log, which escapes what is not printable. */
+static const char *excerpt(apr_pool_t *pool, const char *line, size_t len)
+{
+    static const size_t most = 48;
+
+    while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r')) {
+        len--;
+    }
+    return apr_psprintf(pool, "%.*s%s", (int)(len > most ? most : len), line,
+                        len > most ? "..." : "");
 }
 
 static bool summarize(demo_exchange *x, const char *header, size_t len, summary *sum)
 {
-    size_t pos = 0;
+    size_t pos = 0, start = 0;
     cgih_field f;
     int got;
 
@@ -83,9 +99,18 @@ static bool summarize(demo_exchange *x, const char *header, size_t len, summary 
         if (!summarize_field(x, &f, sum)) {
             return false;
         }
+        start = pos;
     }
-    return got == 0 || refuse(x, apr_psprintf(x->r->pool, "malformed header: %s",
-                                              cgih_error_name(got)));
+    return got == 0 || refuse(x, apr_psprintf(x->r->pool, "malformed header: %s: \"%s\"",
+                                              cgih_error_name(got),
+                                              excerpt(x->r->pool, header + start, pos - start)));
+}
+
+/* For a status that it does not know httpd has the line of another one, and that is
+ * what the client would get: Status: 599, as of PHP's http_response_code(599). */
+static bool has_reason(int status)
+{
+    return atoi(ap_get_status_line(status)) == status;
 }
 
 static void status_set(request_rec *r, const summary *sum)
@@ -96,10 +121,19 @@ static void status_set(request_rec *r, const summary *sum)
         r->status = sum->status != 0 ? sum->status : HTTP_MOVED_TEMPORARILY;
     }
     r->status_line = NULL;
-    if (sum->reason_len > 0) {
+    if (sum->reason_len > 0 || (sum->status != 0 && !has_reason(r->status))) {
         r->status_line = apr_psprintf(r->pool, "%03d %.*s", r->status, (int)sum->reason_len,
-                                      sum->reason);
+                                      sum->reason_len > 0 ? sum->reason : "");
     }
+}
+
+/* A script that states no Status leaves it to the server whether the client
+ * has this answer already (If-None-Match, If-Modified-Since), as with a file. */
+static bool is_unchanged(request_rec *r, const summary *sum)
+{
+    return sum->validator && sum->status == 0 && r->status == HTTP_OK
+           && r->method_number == M_GET && r->main == NULL
+           && ap_meets_conditions(r) == HTTP_NOT_MODIFIED;
 }
 
 /* The fields, out of a copy in which names and values get their NUL. */
@@ -184,6 +218,9 @@ static bool header_apply(demo_exchange *x, const char *header, size_t len)
     status_set(r, &sum);
     fields_set(r, apr_pstrmemdup(r->pool, header, len), len);
     a->stated_len = sum.length;
+    if (is_unchanged(r, &sum)) {
+        r->status = HTTP_NOT_MODIFIED;
+    }
     if (sum.length >= 0 && !AP_STATUS_IS_HEADER_ONLY(r->status)) {
         ap_set_content_length(r, sum.length);
     }

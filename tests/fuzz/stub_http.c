@@ -342,6 +342,18 @@ int ap_parse_strict_length(apr_off_t *len, const char *text)
     return apr_isdigit(*text) && apr_strtoff(len, text, &end, 10) == APR_SUCCESS && *end == '\0';
 }
 
+const char *ap_get_status_line(int status)
+{
+    return status == HTTP_OK ? "200 OK" : "500 Internal Server Error";
+}
+
+int ap_meets_conditions(request_rec *r)
+{
+    const char *has = apr_table_get(r->headers_out, "ETag");
+
+    return has != NULL && strcmp(has, "\"seen\"") == 0 ? HTTP_NOT_MODIFIED : OK;
+}
+
 static void no_destroy(void *data)
 {
     (void)data;

@@ -66,7 +66,8 @@ def test_httpd_does_not_start_without_a_backend(httpd):
     "DemoRetry attempts=0", "DemoRetry attempts=x", "DemoRetry tries=2", "DemoRetry attempts=-2",
     "DemoQueue max=-1", "DemoQueue max=x", "DemoQueue length=1",
     "DemoFrontController index.php",
-    'DemoParam NAME "%{no_such_function:x"', "DemoParam NAME", "DemoParam",
+    'DemoParam NAME "%{no_such_function:x"', "DemoParam NAME", "DemoParam", 'DemoParam "" x',
+    "DemoParam NAME two words",
     "DemoHealthCheck uri=ping", "DemoHealthCheck interval=0s", "DemoHealthCheck fall=0", "DemoHealthCheck rise=x",
     "DemoHealthCheck timeout=-1s", "DemoHealthCheck colour=red",
     "DemoStatus http://127.0.0.1/status", "DemoStatus fcgi://", "DemoStatus",
@@ -86,7 +87,7 @@ def test_unknown_directive(httpd):
     "DemoPool max=8 idle=2s", "DemoPool off", "DemoRequestBuffering off", "DemoRequestBuffering On",
     "DemoResponseBuffering off", "DemoSpool memory=64K max=1G", "DemoSpool max=10M", "DemoRetry attempts=2",
     "DemoRetry attempts=1", "DemoQueue max=100", "DemoDocumentRoot /app/public", "DemoFrontController /index.php",
-    "DemoParam APP_ENV prod", 'DemoParam REMOTE "%{REMOTE_ADDR}"', "DemoBackupBackend fcgi://other:9000",
+    "DemoParam APP_ENV prod", 'DemoParam HTTP_X ""', 'DemoParam REMOTE "%{REMOTE_ADDR}"', "DemoBackupBackend fcgi://other:9000",
     "DemoHealthCheck uri=/ping expect=pong interval=2s timeout=1s fall=2 rise=1", "DemoStatus fcgi://127.0.0.1:9002/status",
 ])
 def test_good_values(httpd, line):

@@ -82,6 +82,8 @@ def test_json(stack):
     assert got["status"] == "pass"
     assert [c["status"] for c in got["checks"]["php-fpm"]] == ["pass"]
     assert got["checks"]["php-fpm"][0]["time"].endswith("Z")
+    refused = http.get(stack, "/health/readyz", headers=[("Accept", "application/health+json;q=0, text/plain")])
+    assert refused.header("Content-Type").startswith("text/plain")
 
 
 # -- readiness follows php-fpm, liveness does not ------------------------------------------

@@ -257,7 +257,7 @@ def test_wire_long_header_line_and_many_headers(ask):
 
 @pytest.mark.parametrize("line,what", [("Status: abc", "malformed Status"), ("Status: 99", "malformed Status"),
                                        ("Status: 600 x", "malformed Status"), ("Status: 100", "malformed Status"),
-                                       ("No colon here", "malformed header"), (": empty", "malformed header"),
+                                       ("No colon here", "malformed header: malformed header line: \"No colon here\""), (": empty", "malformed header"),
                                        ("A: b\r\n folded", "malformed header"), ("A: b\x01", "malformed header"),
                                        ("A b: c", "malformed header"), ("Content-Length: -1", "Content-Length"),
                                        ("Content-Length: 1\r\nContent-Length: 2", "Content-Length"),
@@ -276,6 +276,27 @@ def test_wire_no_status_is_200(ask):
 def test_wire_status_and_body_of_the_script(ask, status):
     r = ask(fcgi.response("own page", f"Status: {status} Own Reason\r\n" + PLAIN))
     assert (r.status, r.reason, r.body) == (status, "Own Reason", b"own page")
+
+
+@pytest.mark.parametrize("status", [299, 420, 599])
+def test_wire_status_that_httpd_does_not_know_is_passed_on(ask, status):
+    """PHP's http_response_code(599) sends no reason, and httpd has none for it."""
+    r = ask(fcgi.response("own page", f"Status: {status}\r\n" + PLAIN))
+    assert (r.status, r.body) == (status, b"own page")
+
+
+def test_wire_answer_that_the_client_has_is_304(ask, backend):
+    """As with a file, and as mod_cgi does: only where the script leaves the status to the server."""
+    has = PLAIN + 'ETag: "v1"\r\nLast-Modified: Mon, 06 May 2024 07:08:09 GMT\r\n'
+    for field in ({"If-None-Match": '"v0", "v1"'}, {"If-Modified-Since": "Mon, 06 May 2024 07:08:09 GMT"}):
+        r = ask(fcgi.response("body", has + "Content-Length: 4\r\n"), headers=field)
+        assert (r.status, r.body, r.header("ETag")) == (304, b"", '"v1"')
+    for field in ({"If-None-Match": '"v0"'}, {"If-Modified-Since": "Mon, 06 May 2024 07:08:08 GMT"}):
+        assert ask(fcgi.response("body", has), headers=field).body == b"body"
+    has_it = {"If-None-Match": '"v1"'}
+    assert ask(fcgi.response("body", "Status: 200 OK\r\n" + has), headers=has_it).status == 200
+    assert ask(fcgi.response("body", "Status: 404 Not Found\r\n" + has), headers=has_it).status == 404
+    assert ask(fcgi.response("done", has), method="POST", headers=has_it, body=b"x").body == b"done"
 
 
 def test_wire_repeated_fields_are_kept(ask):

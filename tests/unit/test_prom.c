@@ -455,6 +455,25 @@ static void negotiation(void **state)
     }
 }
 
+static void accepting_a_type(void **state)
+{
+    static const struct {
+        const char *accept;
+        bool yes;
+    } cases[] = {
+        { NULL, false }, { "", false }, { "*/*", false }, { "application/*", false },
+        { "application/health+json", true }, { "Application/Health+JSON; q=0.001", true },
+        { "text/html, application/health+json;q=0.5", true },
+        { "application/health+json;q=0, text/plain", false },
+        { "application/health+json;q=0.000", false }, { "application/health+jsonx", false },
+        { "x-application/health+json", false },
+    };
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        assert_int_equal(prom_accepts(cases[i].accept, "application/health+json"), cases[i].yes);
+    }
+}
+
 static void content_types(void **state)
 {
     assert_string_equal(prom_content_type(PROM_TEXT), "text/plain; version=0.0.4; charset=utf-8");
@@ -498,6 +517,7 @@ int main(void)
         cmocka_unit_test(histogram_of_nothing),
         cmocka_unit_test(histogram_bounds),
         cmocka_unit_test(negotiation),
+        cmocka_unit_test(accepting_a_type),
         cmocka_unit_test(content_types),
         cmocka_unit_test(failing_sink),
     };
