@@ -1,6 +1,7 @@
 """The sidecar's command line: help, errors, exit codes, bad files."""
 import json
 import os
+import socket
 import subprocess
 
 import pytest
@@ -119,6 +120,16 @@ def test_one_flipped_character_of_the_state_is_found(instance):
     f.write_text(f.read_text().replace('"epoch":1', '"epoch":2'))
     r = instance.run("status")
     assert r.returncode == 1 and "is damaged" in r.stderr
+
+
+@pytest.mark.parametrize("option", ["listen", "control_listen", "http_listen"])
+def test_a_port_that_is_taken_names_its_option(instance, option):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        r = instance.run("serve", timeout=20, **({"listen": "127.0.0.1:0", "control_listen": "127.0.0.1:0",
+                                                  "http_listen": "127.0.0.1:0"} | {option: address}))
+    assert r.returncode == 1
+    assert f"--{option.replace('_', '-')}: can not listen on {address}: Address already in use" in r.stderr
 
 
 def test_two_serves_on_one_state_directory(instance):
