@@ -197,7 +197,8 @@ apr_status_t demo_cluster_publish(demo_cluster *c, server_rec *s, const char *sc
         c->backends[i] = backend_get(e, c->health, s, script_root);
         if (c->backends[i] == NULL) {
             ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s,
-                         "DM0204: DemoBackend %s: more than %d different backends", e->url,
+                         "DM0204: DemoBackend %s: more than %d different backends in all servers; "
+                         "name fewer, or one name with several addresses", e->url,
                          DEMO_BACKENDS_MAX);
             return APR_ENOSPC;
         }
@@ -212,7 +213,8 @@ apr_status_t demo_cluster_publish_status(demo_cluster *c, const demo_endpoint *s
     c->status_path = status->path;
     if (c->status == NULL) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s,
-                     "DM0205: DemoStatus %s: more than %d different backends", status->url,
+                     "DM0205: DemoStatus %s: more than %d different backends in all servers; "
+                     "name fewer, or one name with several addresses", status->url,
                      DEMO_BACKENDS_MAX);
         return APR_ENOSPC;
     }
