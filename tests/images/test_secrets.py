@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import subprocess
 import tarfile
 import time
@@ -19,7 +20,7 @@ from imagefile import TOP
 from runtime import tool_with
 
 TAG = os.environ.get("DEMO_IMAGES", "")
-PASSWORD = "a-password-that-no-layer-has"
+PASSWORD = secrets.token_hex(24)       # this file itself is in the stage that compiles
 
 #: Tells, by a file that goes into the image, whether composer had the credentials.
 PLUGIN = """<?php
