@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +105,17 @@ static question *ask(const demo_backend *b)
     return q;
 }
 
+/* Which slots a backend's addresses have; an address keeps its own. */
+static void slots_get(const demo_shm_backend *sb, bool has[DEMO_ADDRESSES_MAX])
+{
+    unsigned n = atomic_load(&sb->n);
+
+    memset(has, 0, DEMO_ADDRESSES_MAX * sizeof *has);
+    for (unsigned i = 0; i < n && i < DEMO_PER_BACKEND_MAX; i++) {
+        has[atomic_load_explicit(&sb->slots[i], memory_order_relaxed) % DEMO_ADDRESSES_MAX] = true;
+    }
+}
+
 /* Names change seldom: a log line for each change, none for the rest. */
 static void answer(server_rec *s, unsigned i)
 {
@@ -124,10 +136,13 @@ static void answer(server_rec *s, unsigned i)
         }
     }
     else {
+        bool had[DEMO_ADDRESSES_MAX], has[DEMO_ADDRESSES_MAX];
         unsigned before = atomic_load(&sb->n);
+        slots_get(sb, had);
         q->left_out += demo_backend_set(b, q->addrs, q->lens, q->n);
+        slots_get(sb, has);
         unsigned n = atomic_load(&sb->n);
-        if (n != before || views[i].failing) {
+        if (memcmp(had, has, sizeof had) != 0 || views[i].failing) {
             ap_log_error(APLOG_MARK, APLOG_INFO, 0, s,
                          "DM0221: backend %s: resolve: %u addresses, %u before", b->endpoint->url,
                          n, before);

@@ -68,6 +68,7 @@ def test_changes_are_seen_at_run_time(world):
     wait.until(lambda: world.ask() == {"127.0.0.3"}, 8, "the new address")
     assert world.ask(20) == {"127.0.0.3"}
     assert world.addresses() == {"127.0.0.3"}
+    assert world.httpd.error_log.wait_for("DM0221", count=2)    # as many as before, but another
 
 
 def test_failure_asks_again_at_once(world):
