@@ -105,15 +105,19 @@ static question *ask(const demo_backend *b)
     return q;
 }
 
-/* Which slots a backend's addresses have; an address keeps its own. */
-static void slots_get(const demo_shm_backend *sb, bool has[DEMO_ADDRESSES_MAX])
+/* In whatever order; an address keeps its slot. */
+static bool are_same(const uint16_t *had, unsigned before, const uint16_t *has, unsigned n)
 {
-    unsigned n = atomic_load(&sb->n);
+    bool same = before == n;
 
-    memset(has, 0, DEMO_ADDRESSES_MAX * sizeof *has);
-    for (unsigned i = 0; i < n && i < DEMO_PER_BACKEND_MAX; i++) {
-        has[atomic_load_explicit(&sb->slots[i], memory_order_relaxed) % DEMO_ADDRESSES_MAX] = true;
+    for (unsigned i = 0; i < n && same; i++) {
+        unsigned k = 0;
+        while (k < before && had[k] != has[i]) {
+            k++;
+        }
+        same = k < before;
     }
+    return same;
 }
 
 /* Names change seldom: a log line for each change, none for the rest. */
@@ -136,13 +140,11 @@ static void answer(server_rec *s, unsigned i)
         }
     }
     else {
-        bool had[DEMO_ADDRESSES_MAX], has[DEMO_ADDRESSES_MAX];
-        unsigned before = atomic_load(&sb->n);
-        slots_get(sb, had);
+        uint16_t had[DEMO_PER_BACKEND_MAX], has[DEMO_PER_BACKEND_MAX];
+        unsigned before = demo_backend_slots(b, had);
         q->left_out += demo_backend_set(b, q->addrs, q->lens, q->n);
-        slots_get(sb, has);
-        unsigned n = atomic_load(&sb->n);
-        if (memcmp(had, has, sizeof had) != 0 || views[i].failing) {
+        unsigned n = demo_backend_slots(b, has);
+        if (!are_same(had, before, has, n) || views[i].failing) {
             ap_log_error(APLOG_MARK, APLOG_INFO, 0, s,
                          "DM0221: backend %s: resolve: %u addresses, %u before", b->endpoint->url,
                          n, before);
