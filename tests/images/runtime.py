@@ -6,16 +6,28 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 #: What a container may be given where a runtime is itself in a container with little.
 PODMAN = ["--ulimit", "nofile=1024:4096", "--ulimit", "nproc=1000:2000"]
 
 
-def tool_with(tag: str) -> str:
-    """podman or docker, whichever has mod-demo/httpd:TAG; '' when neither."""
+#: The tag of the images that are looked at; scripts/test images builds them.
+TAG = os.environ.get("DEMO_IMAGES", "")
+
+
+def need_tag() -> None:
+    if not TAG:
+        pytest.skip("DEMO_IMAGES names no tag: scripts/test images builds them")
+
+
+def need_tool() -> str:
+    """podman or docker, whichever has mod-demo/httpd of the tag; skips when neither."""
+    need_tag()
     for name in ("podman", "docker"):
-        if shutil.which(name) and subprocess.run([name, "image", "inspect", f"mod-demo/httpd:{tag}"], capture_output=True).returncode == 0:
+        if shutil.which(name) and subprocess.run([name, "image", "inspect", f"mod-demo/httpd:{TAG}"], capture_output=True).returncode == 0:
             return name
-    return ""
+    pytest.skip(f"neither podman nor docker has mod-demo/httpd:{TAG}")
 
 
 class Runtime:

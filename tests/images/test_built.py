@@ -6,17 +6,15 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import shutil
 import subprocess
 import tarfile
 
 import pytest
 
 import imagefile
+from runtime import TAG, need_tool
 
-TAG = os.environ.get("DEMO_IMAGES", "")
 BUILD_TOOLS = re.compile(r"(^|/)(gcc|cc|c\+\+|clang|cpp|ld|as|make|composer|git|apxs2?|gdb|curl|wget)(-\d+(\.\d+)?)?$|^usr/include/|\.a$|-dev$")
 
 
@@ -26,12 +24,7 @@ def output(*command: str) -> bytes:
 
 @pytest.fixture(scope="session")
 def tool():
-    if not TAG:
-        pytest.skip("DEMO_IMAGES names no tag: scripts/test images builds them")
-    for name in ("podman", "docker"):
-        if shutil.which(name) and subprocess.run([name, "image", "inspect", f"mod-demo/httpd:{TAG}"], capture_output=True).returncode == 0:
-            return name
-    pytest.skip(f"neither podman nor docker has mod-demo/httpd:{TAG}")
+    return need_tool()
 
 
 class Built:

@@ -11,8 +11,7 @@ import pytest
 
 from tools import http, ports, wait
 from imagefile import TOP
-
-TAG = os.environ.get("DEMO_IMAGES", "")
+from runtime import TAG, need_tag
 
 
 class Project:
@@ -39,8 +38,7 @@ class Project:
 
 @pytest.fixture(scope="module")
 def project():
-    if not TAG:
-        pytest.skip("DEMO_IMAGES names no tag: scripts/test images builds them")
+    need_tag()
     for command, what in ((["docker", "compose", "version"], "docker has no compose plugin (Debian package: docker-compose, from 13 on)"),
                           (["docker", "info"], "docker's daemon does not answer"),
                           (["docker", "image", "inspect", f"mod-demo/httpd:{TAG}", f"mod-demo/php-fpm:{TAG}"], f"docker has no images of the tag {TAG}")):

@@ -8,11 +8,10 @@ import re
 import pytest
 
 import imagefile
-from runtime import Runtime, tool_with
+from runtime import TAG, Runtime, need_tool
 from tools import wait
 from tools.sidecar import secret_file
 
-TAG = os.environ.get("DEMO_IMAGES", "")
 WORKERS = 3
 
 OPCACHE = """<?php header('Content-Type: application/json');
@@ -64,11 +63,7 @@ class Pods:
 
 @pytest.fixture(scope="module")
 def pods(module_tmp):
-    if not TAG:
-        pytest.skip("DEMO_IMAGES names no tag: scripts/test images builds them")
-    tool = tool_with(TAG)
-    if not tool:
-        pytest.skip(f"neither podman nor docker has mod-demo/httpd:{TAG}")
+    tool = need_tool()
     if os.geteuid() != 0:
         pytest.skip("root is needed, to give folders to the images' user")
     runtime = Runtime(tool, TAG)

@@ -17,9 +17,8 @@ import time
 import pytest
 
 from imagefile import TOP
-from runtime import tool_with
+from runtime import TAG, need_tool
 
-TAG = os.environ.get("DEMO_IMAGES", "")
 PASSWORD = secrets.token_hex(24)       # this file itself is in the stage that compiles
 
 #: Tells, by a file that goes into the image, whether composer had the credentials.
@@ -40,11 +39,7 @@ final class Teller implements \\Composer\\Plugin\\PluginInterface {
 
 @pytest.fixture(scope="module")
 def built(module_tmp):
-    if not TAG:
-        pytest.skip("DEMO_IMAGES names no tag: scripts/test images builds them")
-    tool = tool_with(TAG)
-    if not tool:
-        pytest.skip(f"neither podman nor docker has mod-demo/httpd:{TAG}")
+    tool = need_tool()
     app = module_tmp / "application"
     (app / "public").mkdir(parents=True)
     (app / "public/index.php").write_text("<?php echo 'composed';\n")

@@ -19,6 +19,15 @@ def package(folder, name: str, **more) -> None:
     (folder / "src" / f"{space}.php").write_text(f"<?php\nnamespace Acme\\{space};\nfinal class {space} {{ public static function say(): string {{ return '{short}'; }} }}\n")
 
 
+def demo_database(database) -> None:
+    """As the Symfony Demo ships its own: in rollback-journal mode, with a user."""
+    con = sqlite3.connect(database)
+    con.execute("CREATE TABLE symfony_demo_user (username TEXT)")
+    con.execute("INSERT INTO symfony_demo_user VALUES ('jane_admin')")
+    con.commit()
+    con.close()
+
+
 @pytest.fixture
 def application(tmp):
     """With a package to run with, and one for development alone."""
@@ -71,11 +80,7 @@ def test_symfony_demo_of_the_version_asked_for(debian, secrets, tmp):
     (demo / "public").mkdir(parents=True)
     (demo / "data").mkdir()
     (demo / "public/index.php").write_text("<?php echo 'demo';\n")
-    con = sqlite3.connect(demo / "data/database.sqlite")
-    con.execute("CREATE TABLE symfony_demo_user (username TEXT)")
-    con.execute("INSERT INTO symfony_demo_user VALUES ('jane_admin')")
-    con.commit()
-    con.close()
+    demo_database(demo / "data/database.sqlite")
     archives = secrets / "archives"
     archives.mkdir()
     for version in ("2.6.0", "2.7.1", "2.8.0"):
@@ -160,11 +165,7 @@ def project(tmp):
     (app / "config/preload.php").write_text("<?php\nif (file_exists($f = dirname(__DIR__) . '/var/cache/prod/App_KernelProdContainer.preload.php')) { require $f; }\n")
     (app / "assets/styles/app.scss").write_text("a { b { color: red } }\n")
     (app / ".env").write_text("APP_ENV=dev\nAPP_SECRET=0123456789abcdef0123456789abcdef\nDATABASE_URL=sqlite:///%kernel.project_dir%/data/database.sqlite\n")
-    con = sqlite3.connect(app / "data/database.sqlite")
-    con.execute("CREATE TABLE symfony_demo_user (username TEXT)")
-    con.execute("INSERT INTO symfony_demo_user VALUES ('jane_admin')")
-    con.commit()
-    con.close()
+    demo_database(app / "data/database.sqlite")
     (app / "data/database_test.sqlite").write_bytes(b"of the tests")
     package(app / "packages/hello", "acme/hello")
     package(app / "packages/lint", "acme/lint")
