@@ -32,9 +32,10 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK; /* the first of two readings at the start */
     }
-    if (demo_shm_open(s) != APR_SUCCESS || demo_config_publish(s) != APR_SUCCESS) {
+    if (demo_shm_open(s) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    demo_config_publish(s);
     return OK;
 }
 

@@ -25,6 +25,12 @@ typedef struct {
 extern demo_backend demo_backends[DEMO_BACKENDS_MAX];
 extern unsigned     demo_backend_count;
 
+/* The status page that a DemoStatus names. */
+typedef struct {
+    const demo_backend *backend;
+    const char         *path;
+} demo_status_place;
+
 struct demo_cluster {
     apr_pool_t             *pool;     /* what it lives in */
     apr_array_header_t     *urls[2];  /* const demo_endpoint *; of backends, of backups */
@@ -32,8 +38,7 @@ struct demo_cluster {
     /* after demo_cluster_publish() */
     unsigned                n_backends, n_backups;
     const demo_backend    **backends; /* n_backends, then n_backups */
-    const demo_backend     *status;      /* of DemoStatus, or NULL: the backends' own */
-    const char             *status_path; /* of DemoStatus, or NULL: the default */
+    apr_array_header_t     *status;   /* demo_status_place; empty: the backends' own pages */
 };
 
 /* Whether the place in shared memory is still this backend's. */

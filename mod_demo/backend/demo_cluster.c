@@ -1,20 +1,24 @@
 #include "mod_demo/backend/demo_cluster.h"
 
+#include <assert.h>
 #include <netdb.h>
 #include <string.h>
 
 #include "apr_strings.h"
-#include "http_log.h"
 
 #include "mod_demo/backend/demo_backend.h"
 #include "mod_demo/shm/demo_clock.h"
 
-APLOG_USE_MODULE(demo);
+/* What the configuration that is read names so far, in all servers. */
+static struct {
+    unsigned             n;
+    const demo_endpoint *endpoints[DEMO_BACKENDS_MAX];
+} admitted;
 
 /* --- into shared memory ------------------------------------------------------------------ */
 
 /* The place that holds this URL, else a free one, else the one whose
- * configuration is longest gone; -1 when all are of this configuration. */
+ * configuration is longest gone: no more are admitted than there are places. */
 static int place_find(const char *url)
 {
     int best = -1;
@@ -87,7 +91,7 @@ static void publish_fixed(const demo_backend *b)
     (void)demo_backend_set(b, &addr, &len, 1);
 }
 
-/* The backend of this URL; made when it is new.  NULL: no place is left. */
+/* The backend of this URL; made when it is new. */
 static const demo_backend *backend_get(const demo_endpoint *e, const demo_health_conf *health,
                                        server_rec *s, const char *script_root)
 {
@@ -97,20 +101,16 @@ static const demo_backend *backend_get(const demo_endpoint *e, const demo_health
         }
     }
     demo_lock(&demo_seg->table);
-    int index = demo_backend_count < DEMO_BACKENDS_MAX ? place_find(e->url) : -1;
-    if (index >= 0) {
-        demo_shm_backend *sb = &demo_seg->backends[index];
-        char known[DEMO_URL_MAX];
-        demo_words_load(known, sb->url, sizeof(known));
-        if (atomic_load(&sb->epoch) == 0 || strncmp(known, e->url, sizeof(known)) != 0) {
-            place_take(index, e->url);
-        }
-        atomic_store(&sb->epoch, demo_epoch);
+    int index = place_find(e->url);
+    assert(index >= 0 && demo_backend_count < DEMO_BACKENDS_MAX);
+    demo_shm_backend *sb = &demo_seg->backends[index];
+    char known[DEMO_URL_MAX];
+    demo_words_load(known, sb->url, sizeof(known));
+    if (atomic_load(&sb->epoch) == 0 || strncmp(known, e->url, sizeof(known)) != 0) {
+        place_take(index, e->url);
     }
+    atomic_store(&sb->epoch, demo_epoch);
     demo_unlock(&demo_seg->table);
-    if (index < 0) {
-        return NULL;
-    }
     demo_backend *b = &demo_backends[demo_backend_count++];
     b->endpoint = e;
     b->health = health;
@@ -137,6 +137,23 @@ void demo_health_defaults(demo_health_conf *conf)
 void demo_cluster_reset(void)
 {
     demo_backend_count = 0;
+    admitted.n = 0;
+}
+
+const char *demo_cluster_admit(const demo_endpoint *e, apr_pool_t *pconf)
+{
+    for (unsigned i = 0; i < admitted.n; i++) {
+        if (strcmp(admitted.endpoints[i]->url, e->url) == 0) {
+            return NULL;
+        }
+    }
+    if (admitted.n == DEMO_BACKENDS_MAX) {
+        return apr_psprintf(pconf, "\"%s\": more than %d different backends in all servers, status "
+                            "pages included (DEMO_BACKENDS_MAX): name fewer, or one name with "
+                            "several addresses", e->url, DEMO_BACKENDS_MAX);
+    }
+    admitted.endpoints[admitted.n++] = e;
+    return NULL;
 }
 
 demo_cluster *demo_cluster_create(apr_pool_t *pconf)
@@ -149,6 +166,7 @@ demo_cluster *demo_cluster_create(apr_pool_t *pconf)
     c->health = health;
     c->urls[0] = apr_array_make(pconf, 2, sizeof(const demo_endpoint *));
     c->urls[1] = apr_array_make(pconf, 2, sizeof(const demo_endpoint *));
+    c->status = apr_array_make(pconf, 1, sizeof(demo_status_place));
     return c;
 }
 
@@ -162,6 +180,9 @@ const char *demo_cluster_add(demo_cluster *cluster, const char *url, int backup,
                    e->url) == 0) {
             return NULL; /* named twice */
         }
+    }
+    if (wrong == NULL) {
+        wrong = demo_cluster_admit(e, pconf);
     }
     if (wrong == NULL) {
         APR_ARRAY_PUSH(cluster->urls[backup != 0], const demo_endpoint *) = e;
@@ -184,7 +205,7 @@ void demo_cluster_health(demo_cluster *cluster, const demo_health_conf *conf)
     cluster->health = conf;
 }
 
-apr_status_t demo_cluster_publish(demo_cluster *c, server_rec *s, const char *script_root)
+void demo_cluster_publish(demo_cluster *c, server_rec *s, const char *script_root)
 {
     int n = c->urls[0]->nelts, all = n + c->urls[1]->nelts;
 
@@ -195,28 +216,20 @@ apr_status_t demo_cluster_publish(demo_cluster *c, server_rec *s, const char *sc
         const demo_endpoint *e = i < n ? APR_ARRAY_IDX(c->urls[0], i, const demo_endpoint *)
                                        : APR_ARRAY_IDX(c->urls[1], i - n, const demo_endpoint *);
         c->backends[i] = backend_get(e, c->health, s, script_root);
-        if (c->backends[i] == NULL) {
-            ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s,
-                         "DM0204: DemoBackend %s: more than %d different backends in all servers; "
-                         "name fewer, or one name with several addresses", e->url,
-                         DEMO_BACKENDS_MAX);
-            return APR_ENOSPC;
-        }
     }
-    return APR_SUCCESS;
 }
 
-apr_status_t demo_cluster_publish_status(demo_cluster *c, const demo_endpoint *status,
-                                         server_rec *s, const char *script_root)
+void demo_cluster_publish_status(demo_cluster *c, const demo_endpoint *status, server_rec *s,
+                                 const char *script_root)
 {
-    c->status = backend_get(status, NULL, s, script_root);
-    c->status_path = status->path;
-    if (c->status == NULL) {
-        ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s,
-                     "DM0205: DemoStatus %s: more than %d different backends in all servers; "
-                     "name fewer, or one name with several addresses", status->url,
-                     DEMO_BACKENDS_MAX);
-        return APR_ENOSPC;
+    demo_status_place place = { backend_get(status, NULL, s, script_root),
+                                status->path != NULL ? status->path : DEMO_STATUS_PATH };
+
+    for (int i = 0; i < c->status->nelts; i++) {
+        const demo_status_place *known = &APR_ARRAY_IDX(c->status, i, demo_status_place);
+        if (known->backend == place.backend && strcmp(known->path, place.path) == 0) {
+            return; /* several servers name it */
+        }
     }
-    return APR_SUCCESS;
+    APR_ARRAY_PUSH(c->status, demo_status_place) = place;
 }

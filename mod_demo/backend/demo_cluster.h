@@ -35,9 +35,14 @@ void demo_cluster_reset(void);
 /* A new, empty cluster that lives in pconf. */
 demo_cluster *demo_cluster_create(apr_pool_t *pconf);
 
-/* Adds a URL: fcgi://host[:port] (port 9000), fcgi://[::1]:9000, or unix:/path.
- * NULL, or what is wrong with it in a text of pconf.  Only the form is checked,
- * no name is resolved. */
+/* Counts e, of pconf, among the backends of all servers since the last
+ * demo_cluster_reset().  NULL, or a text of pconf: it would be one more than
+ * DEMO_BACKENDS_MAX. */
+const char *demo_cluster_admit(const demo_endpoint *e, apr_pool_t *pconf);
+
+/* Adds a URL: fcgi://host[:port] (port 9000), fcgi://[::1]:9000, or unix:/path,
+ * and admits it.  NULL, or what is wrong with it in a text of pconf.  Only the
+ * form and the number are checked, no name is resolved. */
 const char *demo_cluster_add(demo_cluster *cluster, const char *url, int backup,
                              apr_pool_t *pconf);
 
@@ -52,14 +57,14 @@ void demo_cluster_health(demo_cluster *cluster, const demo_health_conf *conf);
 /* Puts the backends into shared memory; numeric addresses and Unix sockets are
  * known from here on.  s is the server that uses the cluster first; script_root
  * its document root as php-fpm sees it, borrowed.  Call in post_config, after
- * demo_shm_open(), once.  APR_ENOSPC (logged) when there are more than
- * DEMO_BACKENDS_MAX. */
-apr_status_t demo_cluster_publish(demo_cluster *cluster, server_rec *s, const char *script_root);
+ * demo_shm_open(), once. */
+void demo_cluster_publish(demo_cluster *cluster, server_rec *s, const char *script_root);
 
-/* As demo_cluster_publish(), for DemoStatus: where the status page of the
- * cluster's pool is.  Call it when all clusters are published, so that an
- * address that is also a backend's is checked as such. */
-apr_status_t demo_cluster_publish_status(demo_cluster *cluster, const demo_endpoint *status,
-                                         server_rec *s, const char *script_root);
+/* As demo_cluster_publish(), for the DemoStatus of one of the servers that use
+ * the cluster: each page is shown.  status was admitted.  Call it when all
+ * clusters are published, so that an address that is also a backend's is checked
+ * as such. */
+void demo_cluster_publish_status(demo_cluster *cluster, const demo_endpoint *status,
+                                 server_rec *s, const char *script_root);
 
 #endif /* DEMO_CLUSTER_H */

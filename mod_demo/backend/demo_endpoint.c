@@ -84,6 +84,10 @@ static const char *parse_tcp(demo_endpoint *e, const char *rest, apr_pool_t *p)
 
     if (rest[len] == '/' && rest[len + 1] != '\0') {
         e->path = apr_pstrdup(p, rest + len);
+        if (strlen(e->path) > DEMO_PATH_MAX) {
+            return apr_psprintf(p, "the path of a page has at most %d characters, this one %"
+                                APR_SIZE_T_FMT, DEMO_PATH_MAX, strlen(e->path));
+        }
     }
     else if (rest[len] != '\0' && rest[len] != '/') {
         return "a query or fragment makes no sense here";
@@ -124,7 +128,8 @@ const char *demo_endpoint_parse(const demo_endpoint **out, const char *url,
         wrong = "a path makes no sense here";
     }
     if (wrong != NULL) {
-        return apr_psprintf(p, "\"%s\": %s", url, wrong);
+        return apr_psprintf(p, "\"%s\": %s; it takes fcgi://host[:9000]%s or unix:/path", url, wrong,
+                            path == DEMO_PATH_ALLOWED ? "[/status]" : "");
     }
     *out = e;
     return NULL;

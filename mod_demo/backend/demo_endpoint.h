@@ -11,6 +11,8 @@
 
 #define DEMO_PORT_DEFAULT 9000 /* php-fpm's own */
 #define DEMO_HOST_MAX     253  /* characters of a host name */
+#define DEMO_STATUS_PATH  "/status" /* of php-fpm's status page, where a URL names none */
+#define DEMO_PATH_MAX     191  /* characters of the path of a page */
 
 enum demo_endpoint_kind { DEMO_ENDPOINT_TCP, DEMO_ENDPOINT_UNIX };
 
@@ -27,7 +29,7 @@ typedef struct {
 enum demo_endpoint_path { DEMO_PATH_NONE, DEMO_PATH_ALLOWED };
 
 /* Parses url into *out, allocated from p.  NULL, or a text from p that says what
- * is wrong with the URL. */
+ * is wrong with the URL and what it takes. */
 const char *demo_endpoint_parse(const demo_endpoint **out, const char *url,
                                 enum demo_endpoint_path path, apr_pool_t *p);
 

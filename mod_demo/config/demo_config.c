@@ -64,9 +64,8 @@ int demo_config_finish(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
             const char *wrong = backend_from_env(c, pconf, ptemp);
             if (wrong != NULL) {
                 ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_CRIT, 0, NULL,
-                             "DM1001: " DEMO_BACKEND_ENV ": %s; without DemoBackend in the "
-                             "configuration this variable takes fcgi://host[:9000] or "
-                             "unix:/path", wrong);
+                             "DM1001: " DEMO_BACKEND_ENV " (which counts where the configuration "
+                             "has no DemoBackend): %s", wrong);
                 return HTTP_INTERNAL_SERVER_ERROR;
             }
         }
@@ -126,22 +125,19 @@ static const char *script_root(server_rec *s)
     return core->ap_document_root != NULL ? core->ap_document_root : "";
 }
 
-apr_status_t demo_config_publish(server_rec *s)
+void demo_config_publish(server_rec *s)
 {
-    apr_status_t rv = APR_SUCCESS;
-
-    for (server_rec *v = s; v != NULL && rv == APR_SUCCESS; v = v->next) {
+    for (server_rec *v = s; v != NULL; v = v->next) {
         demo_cluster *c = demo_server_conf_get(v)->cluster;
         if (c != NULL && first_of_cluster(s, v) == v) {
-            rv = demo_cluster_publish(c, v, script_root(v));
+            demo_cluster_publish(c, v, script_root(v));
         }
     }
-    for (server_rec *v = s; v != NULL && rv == APR_SUCCESS; v = v->next) {
+    for (server_rec *v = s; v != NULL; v = v->next) {
         const demo_server_conf *c = demo_server_conf_get(v);
         if (c->cluster != NULL && c->status != NULL) {
-            rv = demo_cluster_publish_status(c->cluster, c->status, v, script_root(v));
+            demo_cluster_publish_status(c->cluster, c->status, v, script_root(v));
         }
     }
     health_review(s);
-    return rv;
 }

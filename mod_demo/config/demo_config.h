@@ -90,7 +90,7 @@ int demo_config_finish(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
 
 /* Publishes the clusters and status pages of all servers (demo_cluster.h), and
  * warns of what is allowed and has no effect (DM1006).  Call in post_config,
- * after demo_shm_open().  APR_SUCCESS, or an error that was logged. */
-apr_status_t demo_config_publish(server_rec *s);
+ * after demo_shm_open(). */
+void demo_config_publish(server_rec *s);
 
 #endif /* DEMO_CONFIG_H */

@@ -16,6 +16,8 @@ enum { SET_STATUS = 1, SET_QUEUE = 2 };
 enum { SET_REQUEST_BUFFERING = 1, SET_RESPONSE_BUFFERING = 2, SET_ATTEMPTS = 4,
        SET_DOCUMENT_ROOT = 8, SET_FRONT = 16 };
 
+enum { PARAM_NAME_MAX = 1024 }; /* of DemoParam; php-fpm reads 64 KiB, with the value */
+
 #define SEC APR_USEC_PER_SEC
 #define DAY (24 * 3600 * (apr_int64_t)SEC)
 #define TIB ((apr_int64_t)1 << 40)
@@ -168,10 +170,8 @@ static const char *backend_add(cmd_parms *cmd, const char *url, int backup)
     }
     wrong = demo_cluster_add(c->cluster, url, backup, cmd->pool);
     if (wrong != NULL) {
-        return apr_psprintf(cmd->pool, "%s: %s (%s, or without DemoBackend the environment "
-                            "variable " DEMO_BACKEND_ENV ", takes fcgi://host[:9000] or "
-                            "unix:/path)", cmd->cmd->name, wrong,
-                            backup ? "DemoBackupBackend, like DemoBackend" : "DemoBackend");
+        return apr_psprintf(cmd->pool, "%s (without DemoBackend the environment variable "
+                            DEMO_BACKEND_ENV " counts): %s", cmd->cmd->name, wrong);
     }
     if (!backup) {
         c->has_primary = 1;
@@ -274,9 +274,11 @@ static const char *set_status(cmd_parms *cmd, void *dir, const char *url)
     const char *wrong;
 
     wrong = demo_endpoint_parse(&c->status, url, DEMO_PATH_ALLOWED, cmd->pool);
+    if (wrong == NULL) {
+        wrong = demo_cluster_admit(c->status, cmd->pool);
+    }
     if (wrong != NULL) {
-        return apr_psprintf(cmd->pool, "DemoStatus: %s (it takes fcgi://host[:9000][/status] or "
-                            "unix:/path)", wrong);
+        return apr_psprintf(cmd->pool, "DemoStatus: %s", wrong);
     }
     c->set |= SET_STATUS;
     return NULL;
@@ -386,10 +388,14 @@ static const char *set_param(cmd_parms *cmd, void *dir, const char *args)
         return "DemoParam takes two arguments, a FastCGI parameter: its name and an expression "
                "(in quotes where it has blanks)";
     }
+    if (strlen(name) > PARAM_NAME_MAX) {
+        return apr_psprintf(cmd->pool, "DemoParam %.40s...: the name of a parameter has at most %d "
+                            "bytes", name, PARAM_NAME_MAX);
+    }
     expr = ap_expr_parse_cmd(cmd, value, AP_EXPR_FLAG_STRING_RESULT, &wrong, NULL);
     if (wrong != NULL) {
-        return apr_psprintf(cmd->pool, "DemoParam %s: %s is not a valid expression: %s", name,
-                            value, wrong);
+        return apr_psprintf(cmd->pool, "DemoParam %s: %.100s%s is not a valid expression: %s", name,
+                            value, strlen(value) > 100 ? "..." : "", wrong);
     }
     if (c->params == NULL) {
         c->params = apr_array_make(cmd->pool, 4, sizeof(demo_param));

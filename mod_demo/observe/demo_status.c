@@ -15,7 +15,7 @@
 #include "mod_demo/observe/demo_fpmqueue.h"
 #include "mod_demo/shm/demo_clock.h"
 
-enum { URI_MAX = DEMO_TARGET_NAME_MAX + 64, PAGE_MAX = 512 * 1024 /* some 1200 workers */ };
+enum { URI_MAX = DEMO_TARGET_NAME_MAX + DEMO_PATH_MAX + 8, PAGE_MAX = 512 * 1024 /* some 1200 workers */ };
 
 /* --- the text of a page ---------------------------------------------------------------- */
 
@@ -213,13 +213,14 @@ static void sources_list(source_list *list, server_rec *s)
         if (c == NULL) {
             continue;
         }
-        if (c->status != NULL) {
+        for (int i = 0; i < c->status->nelts; i++) {
+            const demo_status_place *p = &APR_ARRAY_IDX(c->status, i, demo_status_place);
             /* A page of its own: of the one pool that there is. */
-            source_add(list, c->status, c->status_path != NULL ? c->status_path : DEMO_STATUS_PATH,
-                       c->n_backends == 1 ? c->backends[0]->endpoint->sock : NULL);
-            continue;
+            source_add(list, p->backend, p->path,
+                       c->status->nelts == 1 && c->n_backends == 1 ? c->backends[0]->endpoint->sock
+                                                                   : NULL);
         }
-        for (unsigned i = 0; i < c->n_backends + c->n_backups; i++) {
+        for (unsigned i = 0; c->status->nelts == 0 && i < c->n_backends + c->n_backups; i++) {
             source_add(list, c->backends[i], DEMO_STATUS_PATH, c->backends[i]->endpoint->sock);
         }
     }

@@ -15,7 +15,6 @@
 #define DEMO_STATUS_TIMEOUT  900000LL /* microseconds; for all pages together */
 #define DEMO_STATUS_FRESH   1000000LL /* two scrapers a second cost one fetch */
 #define DEMO_STATUS_ABSENT 60000000LL /* a pool without the page is asked again after this */
-#define DEMO_STATUS_PATH "/status" /* where a URL has none */
 #define DEMO_STATUS_MAX          64   /* pages */
 
 /* The numbers of one status page; -1: the page does not have it. */

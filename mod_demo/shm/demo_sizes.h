@@ -9,7 +9,7 @@
 #define DEMO_ADDRESSES_MAX   256 /* addresses of all of them together */
 
 /* Texts, NUL included; longer ones are cut. */
-#define DEMO_URL_MAX         256 /* of a backend */
+#define DEMO_URL_MAX         272 /* of a backend: fcgi:// host :port, whole */
 #define DEMO_TARGET_NAME_MAX 128 /* of an address, for logs: "fcgi://php-fpm:9000 (10.0.0.7:9000)" */
 #define DEMO_HEALTH_TEXT_MAX 192 /* result of a health check, or why a name was not resolved */
 

@@ -180,14 +180,6 @@ def test_health_check_of_a_virtual_server_does_not_change_the_main_ones(httpd, r
     assert http.get(h.ports[0], "/health/readyz").status == 200
 
 
-def test_too_many_backends_are_refused(httpd):
-    h = httpd(config(*(f"fcgi://127.0.0.1:{9000 + i}" for i in range(33))))
-    h.error_log.claim("DM0204")
-    h.error_log.claim("AH00020", optional=True)
-    with pytest.raises(AssertionError, match="more than 32 different backends"):
-        h.start()
-
-
 def test_ports_of_dead_backends_do_not_block(httpd, responder):
     dead = [f"fcgi://127.0.0.1:{ports.free_port()}" for _ in range(5)]
     r = responder(*who("alive"))

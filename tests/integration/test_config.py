@@ -56,6 +56,66 @@ def test_httpd_does_not_start_without_a_backend(httpd):
         httpd("").start()
 
 
+# --- how many, how long ------------------------------------------------------------------
+def backends(first: int, n: int, directive: str = "DemoBackend") -> str:
+    return "".join(f"{directive} fcgi://127.0.0.1:{first + i}\n" for i in range(n))
+
+
+def refused_at(h, last_line: str, *words: str) -> None:
+    """The message names the file and just this line of it."""
+    rc, out = h.conf_test()
+    assert rc != 0, "accepted"
+    line = h.conf.read_text().splitlines().index(last_line) + 1
+    for w in ("httpd.conf", f"line {line} ", *words):
+        assert w in out, f"{w!r} is not in:\n{out}"
+
+
+@pytest.mark.parametrize("last", ["DemoBackend fcgi://127.0.0.1:9500", "DemoBackupBackend fcgi://127.0.0.1:9500",
+                                  "DemoStatus fcgi://127.0.0.1:9500/status"])
+def test_too_many_backends(httpd, last):
+    """What can not be looked after is refused by -t already, at the line that is one too many."""
+    refused_at(httpd(backends(9000, 32) + last), last, "32 different backends", "DEMO_BACKENDS_MAX", "127.0.0.1:9500")
+
+
+def test_too_many_backends_in_all_servers(httpd):
+    h = httpd("", ports_count=2)
+    h.config = backends(9000, 20) + f"<VirtualHost *:{h.ports[1]}>\n" + backends(9100, 13) + "</VirtualHost>"
+    refused_at(h, "DemoBackend fcgi://127.0.0.1:9112", "DEMO_BACKENDS_MAX")
+
+
+def test_too_many_backends_in_the_environment(httpd):
+    refused(httpd("", env={"BACKEND_URL": " ".join(f"fcgi://127.0.0.1:{9000 + i}" for i in range(33))}),
+            "BACKEND_URL", "32 different backends", "127.0.0.1:9032")
+
+
+def test_as_many_backends_as_there_may_be(httpd, responder):
+    """Those that are named twice count once; httpd starts with them and serves."""
+    r = responder()
+    h = httpd(f"DemoBackend {r.url}\nDemoFrontController /x.php\n" + backends(1, 31, "DemoBackupBackend")
+              + f"DemoBackend {r.url}\nDemoStatus {r.url}/status\n")
+    h.error_log.claim("DM0231", optional=True)
+    accepted(h)
+    h.start()
+    assert http.get(h, "/").status == 200
+
+
+@pytest.mark.parametrize("line", ["DemoStatus fcgi://127.0.0.1/" + "s" * 191, "DemoHealthCheck uri=/" + "p" * 191,
+                                  "DemoHealthCheck expect=" + "p" * 192, "DemoBackend fcgi://" + "h" * 254,
+                                  "DemoParam " + "N" * 1025 + " x"],
+                         ids=lambda line: line[:30])
+def test_too_long_values(httpd, line):
+    h = httpd(OK + line)
+    rc, out = h.conf_test()
+    assert rc != 0 and "at most" in out and "line " in out and line.split()[0] in out, out[:2000]
+    assert len(out) < 2000
+
+
+@pytest.mark.parametrize("line", ["DemoStatus fcgi://127.0.0.1/" + "s" * 190, "DemoHealthCheck uri=/" + "p" * 190,
+                                  "DemoBackend fcgi://" + "h" * 253 + ":65535", "DemoParam " + "N" * 1024 + " x"], ids=lambda line: line[:30])
+def test_values_as_long_as_may_be(httpd, line):
+    accepted(httpd(OK + line))
+
+
 # --- the other directives ---------------------------------------------------------------
 @pytest.mark.parametrize("line", [
     "DemoTimeout connect=abc", "DemoTimeout bogus=1s", "DemoTimeout connect=-1s", "DemoTimeout connect",

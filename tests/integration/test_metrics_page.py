@@ -246,6 +246,18 @@ def test_status_page_on_the_backends_own_listener(httpd, php_fpm):
     assert m.labels("phpfpm_up") == [{"pool": "", "scrape_uri": f"tcp://{f.listen}/status"}] or m.sum("phpfpm_up") == 1
 
 
+def test_status_pages_of_virtual_hosts_that_share_a_backend(httpd, php_fpm):
+    """Each server's DemoStatus is shown, not the last one's alone; one that several servers name is shown once."""
+    one, two = php_fpm(2).start(), php_fpm(2).start()
+    h = httpd("", ports_count=3)
+    h.config = (config(one) + f"<VirtualHost *:{h.ports[1]}>\nDemoStatus {two.status_url}\n</VirtualHost>\n"
+                f"<VirtualHost *:{h.ports[2]}>\nServerName other\n</VirtualHost>\n")
+    h.start()
+    uris = sorted(f"tcp://127.0.0.1:{f.status_port}/status" for f in (one, two))
+    assert sorted(known["scrape_uri"] for known in metrics.scrape(h).labels("phpfpm_up")) == uris
+    assert metrics.scrape(h).sum("phpfpm_up") == 2
+
+
 def test_status_page_that_does_not_answer_costs_a_bounded_time(httpd, php_fpm, responder):
     f, r = php_fpm().start(), responder(30)
     h = httpd(config(f, status=r.url + "/status")).start()

@@ -33,7 +33,7 @@ static void begin(const char *const *urls, const char *const *backups)
     }
     server_rec *s = stub_server(pool);
     assert_int_equal(demo_shm_open(s), APR_SUCCESS);
-    assert_int_equal(demo_cluster_publish(cluster, s, "/srv/www"), APR_SUCCESS);
+    demo_cluster_publish(cluster, s, "/srv/www");
     demo_shm_child_init(s);
     assert_non_null(demo_child);
 }
@@ -297,7 +297,7 @@ static void test_restart_keeps_counters_and_slots(void **state)
     assert_null(demo_cluster_add(cluster, "unix:/a", 0, pool));
     server_rec *s = stub_server(pool);
     assert_int_equal(demo_shm_open(s), APR_SUCCESS);
-    assert_int_equal(demo_cluster_publish(cluster, s, "/srv/www"), APR_SUCCESS);
+    demo_cluster_publish(cluster, s, "/srv/www");
     assert_ptr_equal(demo_seg, seg);
     assert_int_equal(demo_requests_sum(DEMO_SCOPE_FCGI, 0, 204), 1);
     uint16_t slots[DEMO_PER_BACKEND_MAX];
