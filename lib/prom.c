@@ -189,24 +189,37 @@ static void put_label(prom_writer *w, bool first, const char *name, const char *
     put(w, "\"");
 }
 
-/* name+suffix{labels,le="…"} value */
-static void sample(prom_writer *w, const char *suffix, const prom_label *labels, size_t n,
-                   const char *le, const char *value)
+/* What one line says: name+suffix{labels,le="…"} value */
+typedef struct {
+    const char       *suffix;
+    const prom_label *labels;
+    size_t            n;     /* labels */
+    const char       *le;    /* the bound of a bucket, or NULL */
+    const char       *value;
+} line;
+
+static void put_line(prom_writer *w, const line *l)
 {
     put(w, w->family->name);
-    put(w, suffix);
-    for (size_t i = 0; i < n; i++) {
-        put_label(w, i == 0, labels[i].name, labels[i].value);
+    put(w, l->suffix);
+    for (size_t i = 0; i < l->n; i++) {
+        put_label(w, i == 0, l->labels[i].name, l->labels[i].value);
     }
-    if (le != NULL) {
-        put_label(w, n == 0, "le", le);
+    if (l->le != NULL) {
+        put_label(w, l->n == 0, "le", l->le);
     }
-    if (n > 0 || le != NULL) {
+    if (l->n > 0 || l->le != NULL) {
         put(w, "}");
     }
     put(w, " ");
-    put(w, value);
+    put(w, l->value);
     put(w, "\n");
+}
+
+/* A sample of any type but a histogram. */
+static void put_sample(prom_writer *w, const prom_label *labels, size_t n, const char *value)
+{
+    put_line(w, &(line){ type_suffix(w->family->type), labels, n, NULL, value });
 }
 
 void prom_u64(prom_writer *w, const prom_label *labels, size_t n, uint64_t value)
@@ -214,7 +227,7 @@ void prom_u64(prom_writer *w, const prom_label *labels, size_t n, uint64_t value
     char number[NUMBER_MAX];
 
     (void)snprintf(number, sizeof(number), "%" PRIu64, value);
-    sample(w, type_suffix(w->family->type), labels, n, NULL, number);
+    put_sample(w, labels, n, number);
 }
 
 void prom_double(prom_writer *w, const prom_label *labels, size_t n, double value)
@@ -222,7 +235,7 @@ void prom_double(prom_writer *w, const prom_label *labels, size_t n, double valu
     char number[NUMBER_MAX];
 
     format_double(number, value);
-    sample(w, type_suffix(w->family->type), labels, n, NULL, number);
+    put_sample(w, labels, n, number);
 }
 
 void prom_histogram_write(prom_writer *w, const prom_label *labels, size_t n,
@@ -239,12 +252,12 @@ void prom_histogram_write(prom_writer *w, const prom_label *labels, size_t n,
             memcpy(bound + strlen(bound), ".0", sizeof(".0"));
         }
         (void)snprintf(number, sizeof(number), "%" PRIu64, cumulative);
-        sample(w, "_bucket", labels, n, bound, number);
+        put_line(w, &(line){ "_bucket", labels, n, bound, number });
     }
     format_double(number, h->sum);
-    sample(w, "_sum", labels, n, NULL, number);
+    put_line(w, &(line){ "_sum", labels, n, NULL, number });
     (void)snprintf(number, sizeof(number), "%" PRIu64, cumulative);
-    sample(w, "_count", labels, n, NULL, number);
+    put_line(w, &(line){ "_count", labels, n, NULL, number });
 }
 
 int prom_end(prom_writer *w)
