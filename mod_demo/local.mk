@@ -3,6 +3,7 @@
 DEMO_SHM = \
 	%D%/shm/demo_clock.c %D%/shm/demo_clock.h \
 	%D%/shm/demo_gauges.c %D%/shm/demo_gauges.h \
+	%D%/shm/demo_hand_on.h \
 	%D%/shm/demo_metrics.c %D%/shm/demo_metrics.def %D%/shm/demo_metrics.h \
 	%D%/shm/demo_segment.h \
 	%D%/shm/demo_shm.c %D%/shm/demo_shm.h \

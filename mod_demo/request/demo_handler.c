@@ -15,6 +15,7 @@
 #include "mod_demo/response/demo_output.h"
 #include "mod_demo/shm/demo_clock.h"
 #include "mod_demo/shm/demo_gauges.h"
+#include "mod_demo/shm/demo_hand_on.h"
 
 APLOG_USE_MODULE(demo);
 
@@ -208,11 +209,15 @@ int demo_handler(request_rec *r)
     if (r->handler == NULL || strcmp(r->handler, DEMO_HANDLER_FCGI) != 0) {
         return DECLINED;
     }
+    demo_hand_on_taken();
     x = exchange_begin(r);
     status = prepare(x);
     if (status != OK) {
         account(x, status);
-        return status;
     }
-    return demo_handler_proceed(x);
+    else {
+        status = demo_handler_proceed(x);
+    }
+    demo_hand_on_given();
+    return status;
 }

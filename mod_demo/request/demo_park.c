@@ -7,6 +7,7 @@
 #include "scoreboard.h"
 
 #include "mod_demo/request/demo_handler.h"
+#include "mod_demo/shm/demo_hand_on.h"
 
 static demo_exchange *parked(const conn_rec *c)
 {
@@ -125,6 +126,7 @@ int demo_park_process(conn_rec *c)
         || ap_mpm_query(AP_MPMQ_IS_ASYNC, &is_async) != APR_SUCCESS || !is_async) {
         return DECLINED;
     }
+    demo_hand_on_taken();
     x = parked(c);
     if (x != NULL) {
         go_on(c, x);
@@ -139,5 +141,6 @@ int demo_park_process(conn_rec *c)
              && c->cs->state != CONN_STATE_SUSPENDED) {
         c->cs->state = CONN_STATE_LINGER;
     }
+    demo_hand_on_given();
     return OK;
 }

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "mod_demo/shm/demo_hand_on.h"
 #include "mod_demo/shm/demo_segment.h"
 
 const char *const demo_phase_names[DEMO_PHASE_COUNT] = {
@@ -131,6 +132,7 @@ void demo_metrics_count(enum demo_counter id, uint64_t n)
 
 int demo_metrics_log(request_rec *r)
 {
+    demo_hand_on_taken();
     while (r->next != NULL) {
         r = r->next; /* after an internal redirect the last one has sent the answer */
     }
@@ -141,6 +143,7 @@ int demo_metrics_log(request_rec *r)
         observe_in(&s->histogram[DEMO_H_ALL_SIZE], r->bytes_sent, demo_bounds_bytes,
                    DEMO_SIZE_BOUNDS);
     }
+    demo_hand_on_given();
     return OK;
 }
 
