@@ -21,6 +21,7 @@
 struct sc_mac {
     EVP_MAC *algorithm;
     EVP_MAC_CTX *context;
+    sc_secret secret;
 };
 
 /* Without a working HMAC no message may be sent or believed. */
@@ -90,7 +91,8 @@ sc_mac *sc_mac_new(const sc_secret *secret)
     }
     params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0);
     params[1] = OSSL_PARAM_construct_end();
-    must(EVP_MAC_init(mac->context, secret->key, sizeof(secret->key), params));
+    mac->secret = *secret;
+    must(EVP_MAC_init(mac->context, mac->secret.key, sizeof(mac->secret.key), params));
     return mac;
 }
 
@@ -104,7 +106,8 @@ void sc_mac_end(sc_mac *mac, unsigned char out[SC_MAC_LEN])
     size_t len = 0;
 
     must(EVP_MAC_final(mac->context, out, &len, SC_MAC_LEN));
-    must(EVP_MAC_init(mac->context, NULL, 0, NULL));
+    /* With the key: without one OpenSSL before 3.0.3 (Ubuntu 22.04) goes on with what was added. */
+    must(EVP_MAC_init(mac->context, mac->secret.key, sizeof(mac->secret.key), NULL));
 }
 
 void sc_mac_free(sc_mac *mac)
@@ -112,6 +115,7 @@ void sc_mac_free(sc_mac *mac)
     if (mac != NULL) {
         EVP_MAC_CTX_free(mac->context);
         EVP_MAC_free(mac->algorithm);
+        OPENSSL_cleanse(&mac->secret, sizeof(mac->secret));
         free(mac);
     }
 }
