@@ -21,45 +21,27 @@
  * knows what they are.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/socket.h>
-#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
-#define PATIENCE_S 60      /* without a byte */
-#define BUFFER 65536
-#define BODY_MAX 262144    /* of a POST */
-#define CHAIN_MAX 200      /* requests on a connection */
+#include "http_mix_try.h"
+
 #define THREADS_MAX 512
 
-enum body { NO_BODY, PLAIN, CHUNKED };
-
-typedef struct {
-    const char *name, *method, *path; /* path: its parameters follow */
-    enum body body;
-    bool fresh;                       /* on a connection of its own */
-    unsigned low, high;               /* bytes of the answer, or of the body */
-    bool demo;                        /* answered by mod_demo */
-} kind;
-
-static const kind KINDS[] = {
+static const mix_kind KINDS[] = {
     { "get",     "GET",  "/soak.php",   NO_BODY, false, 0, 16384, true },
     { "head",    "HEAD", "/soak.php",   NO_BODY, false, 0, 16384, true },
     { "post",    "POST", "/soak.php",   PLAIN,   true,  1, 65536, true },
-    { "postbig", "POST", "/soak.php",   PLAIN,   true,  65536, BODY_MAX, true },
+    { "postbig", "POST", "/soak.php",   PLAIN,   true,  65536, MIX_BODY_MAX, true },
     { "chunked", "POST", "/soak.php",   CHUNKED, true,  1, 65536, true },
     { "keptpost", "POST", "/soak.php",  PLAIN,   false, 1, 4096, true },
     { "big",     "GET",  "/soak.php",   NO_BODY, false, 1 << 20, 4 << 20, true },
@@ -69,41 +51,20 @@ static const kind KINDS[] = {
 #define KIND_COUNT (sizeof KINDS / sizeof KINDS[0])
 
 typedef struct {
-    uint64_t sent, answered, failed, closed_kept, unsure, body_in, body_out;
-    uint64_t connects;
+    uint64_t sent, answered, failed, closed_kept, unsure, body_in, body_out, connects;
 } sums;
 
 typedef struct {
-    unsigned index, random;
-    int fd;
-    unsigned before, chain;      /* answers on this connection, and the most of them */
+    mix_client client;
+    unsigned index;
     uint64_t serial;
-    size_t have, at;             /* of in[] */
-    char in[BUFFER];
     sums by_kind[KIND_COUNT];
-} client;
+} worker;
 
-/* One try of a request. */
-typedef struct {
-    const kind *k;
-    uint64_t id;
-    unsigned size;
-    const char *phase;
-    int error;                   /* errno; 0: closed, or see phase */
-    size_t came;                 /* bytes of the answer */
-    int status;
-    int64_t length;              /* Content-Length, or -1 */
-    bool chunked, close;
-    uint64_t body;               /* bytes of the body */
-    uint32_t sum;
-} try;
-
-static struct sockaddr_in server = { .sin_family = AF_INET };
 static atomic_bool stopping;
 static _Atomic uint64_t answers, failures;
 static unsigned weight[KIND_COUNT], weight_sum;
 static uint32_t run_id;
-static uint8_t pattern[BODY_MAX + 256];
 static pthread_mutex_t out_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void say(const char *format, ...)
@@ -117,288 +78,11 @@ static void say(const char *format, ...)
     va_end(ap);
 }
 
-static unsigned any(client *c, unsigned low, unsigned high)
-{
-    return low + (unsigned)rand_r(&c->random) % (high - low + 1);
-}
-
-/* Adler-32 (RFC 1950 §8.2), which PHP has too: hash('adler32', …). */
-static uint32_t adler(uint32_t sum, const uint8_t *data, size_t len)
-{
-    uint32_t a = sum & 0xffff, b = sum >> 16;
-
-    while (len > 0) {
-        size_t part = len < 5000 ? len : 5000;
-        for (size_t i = 0; i < part; i++) {
-            a += data[i];
-            b += a;
-        }
-        a %= 65521;
-        b %= 65521;
-        data += part;
-        len -= part;
-    }
-    return b << 16 | a;
-}
-
-/* --- the connection ------------------------------------------------------------------------- */
-
-static bool fail(try *t, const char *phase, int error)
-{
-    t->phase = phase;
-    t->error = error;
-    return false;
-}
-
-static void hang_up(client *c)
-{
-    if (c->fd >= 0) {
-        close(c->fd);
-    }
-    c->fd = -1;
-}
-
-static bool dial(client *c, try *t)
-{
-    struct timeval limit = { .tv_sec = PATIENCE_S };
-    int one = 1;
-
-    c->before = 0;
-    c->have = c->at = 0;
-    c->chain = any(c, 1, CHAIN_MAX);
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (c->fd < 0) {
-        return fail(t, "connect", errno);
-    }
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    if (connect(c->fd, (struct sockaddr *)&server, sizeof server) != 0) {
-        return fail(t, "connect", errno);
-    }
-    c->by_kind[t->k - KINDS].connects++;
-    return true;
-}
-
-static bool push(client *c, try *t, const void *data, size_t len)
-{
-    const char *p = data;
-
-    while (len > 0) {
-        ssize_t n = send(c->fd, p, len, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR) {
-            continue; /* as SIGCONT does to a socket with a time-out */
-        }
-        if (n <= 0) {
-            return fail(t, "send", errno);
-        }
-        p += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
-static bool more(client *c, try *t, const char *phase)
-{
-    ssize_t n;
-
-    do {
-        n = recv(c->fd, c->in, sizeof c->in, 0);
-    } while (n < 0 && errno == EINTR);
-    if (n <= 0) {
-        return fail(t, phase, n < 0 ? errno : 0);
-    }
-    t->came += (size_t)n;
-    c->at = 0;
-    c->have = (size_t)n;
-    return true;
-}
-
-static bool line_read(client *c, try *t, char *line, size_t cap, const char *phase)
-{
-    size_t len = 0;
-
-    for (;;) {
-        if (c->at == c->have && !more(c, t, phase)) {
-            return false;
-        }
-        char ch = c->in[c->at++];
-        if (ch == '\n') {
-            line[len] = '\0';
-            return true;
-        }
-        if (ch != '\r' && len + 1 < cap) {
-            line[len++] = ch;
-        }
-    }
-}
-
-/* --- the request ------------------------------------------------------------------------------ */
-
-static bool body_push(client *c, try *t)
-{
-    if (t->k->body == PLAIN) {
-        return push(c, t, pattern + t->id % 256, t->size);
-    }
-    for (unsigned at = 0; at < t->size;) {
-        char head[24];
-        unsigned part = any(c, 1, 9000);
-        if (part > t->size - at) {
-            part = t->size - at;
-        }
-        snprintf(head, sizeof head, "%x\r\n", part);
-        if (!push(c, t, head, strlen(head)) || !push(c, t, pattern + t->id % 256 + at, part)
-            || !push(c, t, "\r\n", 2)) {
-            return false;
-        }
-        at += part;
-    }
-    return push(c, t, "0\r\n\r\n", 5);
-}
-
-static bool request_push(client *c, try *t)
-{
-    const kind *k = t->k;
-    char head[512];
-    int n = snprintf(head, sizeof head, "%s %s?id=%" PRIx64 "&bytes=%u%s HTTP/1.1\r\nHost: soak\r\n", k->method, k->path,
-                     t->id, k->body == NO_BODY ? t->size : 0, strcmp(k->name, "slow") == 0 ? "&ms=300" : "");
-
-    if (k->body == PLAIN) {
-        n += snprintf(head + n, sizeof head - (size_t)n, "Content-Length: %u\r\n", t->size);
-    }
-    else if (k->body == CHUNKED) {
-        n += snprintf(head + n, sizeof head - (size_t)n, "Transfer-Encoding: chunked\r\n");
-    }
-    n += snprintf(head + n, sizeof head - (size_t)n, "\r\n");
-    return push(c, t, head, (size_t)n) && (k->body == NO_BODY || body_push(c, t));
-}
-
-/* --- the answer ------------------------------------------------------------------------------- */
-
-static bool head_read(client *c, try *t)
-{
-    char line[1024];
-
-    t->length = -1;
-    if (!line_read(c, t, line, sizeof line, "head")) {
-        return false;
-    }
-    if (sscanf(line, "HTTP/1.1 %d", &t->status) != 1) {
-        return fail(t, "head", EPROTO);
-    }
-    for (;;) {
-        if (!line_read(c, t, line, sizeof line, "head")) {
-            return false;
-        }
-        if (line[0] == '\0') {
-            return true;
-        }
-        if (strncasecmp(line, "Content-Length:", 15) == 0) {
-            t->length = atoll(line + 15);
-        }
-        t->chunked |= strcasecmp(line, "Transfer-Encoding: chunked") == 0;
-        t->close |= strcasecmp(line, "Connection: close") == 0;
-    }
-}
-
-/* len bytes of the body; those of an acknowledgement are kept. */
-static bool body_take(client *c, try *t, uint64_t len, char *text, size_t cap)
-{
-    while (len > 0) {
-        if (c->at == c->have && !more(c, t, "body")) {
-            return false;
-        }
-        size_t part = c->have - c->at;
-        if (part > len) {
-            part = len;
-        }
-        if (t->body + part < cap) {
-            memcpy(text + t->body, c->in + c->at, part);
-        }
-        t->sum = adler(t->sum, (const uint8_t *)c->in + c->at, part);
-        t->body += part;
-        c->at += part;
-        len -= part;
-    }
-    return true;
-}
-
-static bool body_read(client *c, try *t, char *text, size_t cap)
-{
-    char line[64];
-
-    if (t->k->method[0] == 'H') {
-        return true;
-    }
-    if (!t->chunked) {
-        return t->length < 0 ? fail(t, "head", EPROTO) : body_take(c, t, (uint64_t)t->length, text, cap);
-    }
-    for (;;) {
-        if (!line_read(c, t, line, sizeof line, "body")) {
-            return false;
-        }
-        uint64_t len = strtoull(line, NULL, 16);
-        if (len > 0 && !body_take(c, t, len, text, cap)) {
-            return false;
-        }
-        if (!line_read(c, t, line, sizeof line, "body")) {
-            return false;
-        }
-        if (len == 0) {
-            return true;
-        }
-    }
-}
-
-/* Is it the answer to this request, whole? */
-static bool answer_check(try *t, const char *text)
-{
-    uint64_t id = 0, len = 0;
-    uint32_t sum = 0;
-
-    if (t->status != 200) {
-        return fail(t, "status", 0);
-    }
-    if (t->k->method[0] == 'H') {
-        return true;
-    }
-    if (t->k->body == NO_BODY) {
-        return t->body == t->size ? true : fail(t, "check", 0);
-    }
-    if (sscanf(text, "%" SCNx64 " %" SCNu64 " %" SCNx32, &id, &len, &sum) != 3 || id != t->id || len != t->size
-        || sum != adler(1, pattern + t->id % 256, t->size)) {
-        return fail(t, "check", 0);
-    }
-    say("A %" PRIx64 " %u\n", t->id, t->size);
-    return true;
-}
-
-static bool attempt(client *c, try *t)
-{
-    char text[64] = "";
-    bool sent;
-
-    t->came = 0;
-    t->status = 0;
-    t->chunked = t->close = false;
-    t->body = 0;
-    t->sum = 1;
-    if (c->fd < 0 && !dial(c, t)) {
-        return false;
-    }
-    sent = request_push(c, t);
-    /* An answer may have come before the request was sent whole. */
-    if (!sent && t->error != EPIPE && t->error != ECONNRESET) {
-        return false;
-    }
-    return head_read(c, t) && body_read(c, t, text, sizeof text) && answer_check(t, text);
-}
-
 /* --- the loop ----------------------------------------------------------------------------------- */
 
-static const kind *kind_any(client *c)
+static const mix_kind *kind_any(mix_client *c)
 {
-    unsigned w = any(c, 0, weight_sum - 1);
+    unsigned w = mix_any(c, 0, weight_sum - 1);
     size_t i = 0;
 
     while (w >= weight[i]) {
@@ -407,7 +91,7 @@ static const kind *kind_any(client *c)
     return &KINDS[i];
 }
 
-static void failure_note(client *c, const try *t, sums *s)
+static void failure_note(const mix_client *c, const mix_try *t, sums *s)
 {
     s->failed++;
     atomic_fetch_add(&failures, 1);
@@ -415,50 +99,65 @@ static void failure_note(client *c, const try *t, sums *s)
         c->before > 0 ? "kept" : "fresh", t->came, c->before, t->status, t->id);
 }
 
-static void request_run(client *c)
+/* Tries until it is answered, or may not be sent again. */
+static bool request_answered(mix_client *c, mix_try *t, sums *s)
 {
-    try t = { .k = kind_any(c), .id = (uint64_t)run_id << 32 | (uint64_t)c->index << 24 | ++c->serial };
-    sums *s = &c->by_kind[t.k - KINDS];
-    bool done;
-
-    t.size = any(c, t.k->low, t.k->high);
-    if (t.k->fresh && c->before > 0) {
-        hang_up(c);
-    }
-    s->sent++;
-    while (!(done = attempt(c, &t))) {
-        bool unanswered = c->fd >= 0 && c->before > 0 && t.came == 0
-                          && (t.error == 0 || t.error == ECONNRESET || t.error == EPIPE);
-        hang_up(c);
+    while (!mix_attempt(c, t)) {
+        bool unanswered = c->fd >= 0 && c->before > 0 && t->came == 0
+                          && (t->error == 0 || t->error == ECONNRESET || t->error == EPIPE);
+        mix_hang_up(c);
         if (!unanswered) {
-            failure_note(c, &t, s);
-            return;
+            failure_note(c, t, s);
+            return false;
         }
         s->closed_kept++;
-        if (t.k->body != NO_BODY) {
+        if (t->k->body != NO_BODY) {
             s->unsure++;
-            say("F %s unsure closed kept 0 %u 0 %" PRIx64 "\n", t.k->name, c->before, t.id);
-            return;
+            say("F %s unsure closed kept 0 %u 0 %" PRIx64 "\n", t->k->name, c->before, t->id);
+            return false;
         }
+    }
+    return true;
+}
+
+static void request_run(worker *w)
+{
+    mix_client *c = &w->client;
+    mix_try t = { .k = kind_any(c), .id = (uint64_t)run_id << 32 | (uint64_t)w->index << 24 | ++w->serial };
+    sums *s = &w->by_kind[t.k - KINDS];
+    bool answered;
+
+    t.size = mix_any(c, t.k->low, t.k->high);
+    if (t.k->fresh && c->before > 0) {
+        mix_hang_up(c);
+    }
+    s->sent++;
+    answered = request_answered(c, &t, s);
+    s->connects += t.connects;
+    if (!answered) {
+        return;
+    }
+    if (t.k->body != NO_BODY) {
+        say("A %" PRIx64 " %u\n", t.id, t.size);
+        s->body_out += t.size;
     }
     s->answered++;
     s->body_in += t.body;
-    s->body_out += t.k->body == NO_BODY ? 0 : t.size;
     atomic_fetch_add(&answers, 1);
     if (++c->before >= c->chain || t.close) {
-        hang_up(c);
+        mix_hang_up(c);
         c->before = 0;
     }
 }
 
-static void *client_main(void *data)
+static void *worker_main(void *data)
 {
-    client *c = data;
+    worker *w = data;
 
     while (!atomic_load(&stopping)) {
-        request_run(c);
+        request_run(w);
     }
-    hang_up(c);
+    mix_hang_up(&w->client);
     return NULL;
 }
 
@@ -483,7 +182,7 @@ static bool kinds_parse(char *text)
     return weight_sum > 0;
 }
 
-static void report(client **all, unsigned n)
+static void report(worker **all, unsigned n)
 {
     printf("J {");
     for (size_t i = 0; i < KIND_COUNT; i++) {
@@ -511,7 +210,7 @@ static void report(client **all, unsigned n)
 
 int main(int argc, char **argv)
 {
-    client *all[THREADS_MAX];
+    worker *all[THREADS_MAX];
     pthread_t thread[THREADS_MAX];
     struct timespec second = { .tv_sec = 1 };
     sigset_t term;
@@ -521,20 +220,22 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: http_mix PORT CONNECTIONS KIND=WEIGHT,…\n");
         return 2;
     }
-    server.sin_port = htons((uint16_t)atoi(argv[1]));
-    server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    mix_init((uint16_t)atoi(argv[1]));
     run_id = (uint32_t)getpid() ^ (uint32_t)time(NULL) << 8;
-    for (size_t i = 0; i < sizeof pattern; i++) {
-        pattern[i] = (uint8_t)i;
-    }
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
     sigaddset(&term, SIGINT);
     sigprocmask(SIG_BLOCK, &term, NULL);
     for (unsigned i = 0; i < n; i++) {
         all[i] = calloc(1, sizeof **all);
-        *all[i] = (client){ .index = i, .random = run_id + i, .fd = -1 };
-        if (pthread_create(&thread[i], NULL, client_main, all[i]) != 0) {
+        if (all[i] == NULL) {
+            perror("http_mix: memory");
+            return 1;
+        }
+        all[i]->index = i;
+        all[i]->client.random = run_id + i;
+        all[i]->client.fd = -1;
+        if (pthread_create(&thread[i], NULL, worker_main, all[i]) != 0) {
             perror("http_mix: a thread");
             return 1;
         }
