@@ -33,6 +33,7 @@ packages_install() {
     local log=$1 sudo= names policy=/usr/sbin/policy-rc.d placed= rc=0
     shift
     names=$(packages_missing "$@")
+    names=${names% }
     [ -n "$names" ] || return 0
     if ! command -v apt-get >/dev/null; then
         fail "this system has no apt-get; install what these Debian packages hold: $names"
@@ -43,9 +44,9 @@ packages_install() {
         elif command -v sudo >/dev/null && [ -t 0 ] && [ -t 1 ]; then
             sudo=sudo
             say "  these packages are missing: $names"
-            sudo -v || fail "not installed; type:  sudo apt-get install --no-install-recommends $names"
+            sudo -v || fail "not installed; type:" "sudo apt-get update && sudo apt-get install --no-install-recommends $names"
         else
-            fail "packages are missing. As root, type:" "apt-get install --no-install-recommends $names"
+            fail "packages are missing. As root, type:" "apt-get update && apt-get install --no-install-recommends $names"
         fi
     fi
     # What is installed here is started by these scripts alone, with their own configuration: no service of Debian's own.
