@@ -27,12 +27,14 @@ DEMO_CONFIG = \
 	%D%/config/demo_directives.c %D%/config/demo_directives.h \
 	%D%/config/demo_options.c %D%/config/demo_options.h
 DEMO_EXCHANGE = \
+	%D%/exchange/demo_client.c %D%/exchange/demo_client.h \
 	%D%/exchange/demo_exchange.c %D%/exchange/demo_exchange.h \
 	%D%/exchange/demo_spool.c %D%/exchange/demo_spool.h
 DEMO_RESPONSE = \
 	%D%/response/demo_header.c %D%/response/demo_header.h \
 	%D%/response/demo_output.c %D%/response/demo_output.h \
-	%D%/response/demo_recv.c %D%/response/demo_recv.h
+	%D%/response/demo_recv.c %D%/response/demo_recv.h \
+	%D%/response/demo_turn.c %D%/response/demo_turn.h
 DEMO_REQUEST = \
 	%D%/request/demo_attempt.c %D%/request/demo_attempt.h \
 	%D%/request/demo_body.c %D%/request/demo_body.h \

@@ -18,6 +18,7 @@
 #include "mod_demo/request/demo_handler.h"
 #include "mod_demo/request/demo_park.h"
 #include "mod_demo/request/demo_path.h"
+#include "mod_demo/response/demo_turn.h"
 #include "mod_demo/shm/demo_metrics.h"
 #include "mod_demo/shm/demo_shm.h"
 
@@ -45,6 +46,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
     demo_leader_child_init(pchild, s);
     demo_pool_child_init(pchild, s);
     demo_spool_child_init(pchild, s);
+    demo_turn_child_init();
 }
 
 static void child_status(server_rec *s, pid_t pid, ap_generation_t gen, int slot,

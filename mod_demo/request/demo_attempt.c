@@ -119,6 +119,7 @@ static void connection_release(demo_exchange *x)
     if (x->conn == NULL) {
         return;
     }
+    x->brief = x->conn->brief;
     if (x->failure.phase == DEMO_PHASE_NONE && a->ended && !a->overlong && x->sent_whole
         && fcgiw_stream_idle(&a->stream)) {
         demo_pool_give(x->conn, &x->server->pool);

@@ -7,11 +7,14 @@
 #include "scoreboard.h"
 
 #include "mod_demo/request/demo_handler.h"
+#include "mod_demo/response/demo_turn.h"
 #include "mod_demo/shm/demo_hand_on.h"
 
 static demo_exchange *parked(const conn_rec *c)
 {
-    return ap_get_module_config(c->conn_config, &demo_module);
+    const demo_client *client = demo_client_of(c);
+
+    return client != NULL ? client->parked : NULL;
 }
 
 bool demo_park_possible(const demo_exchange *x)
@@ -27,7 +30,7 @@ bool demo_park_possible(const demo_exchange *x)
 
 int demo_park(demo_exchange *x)
 {
-    ap_set_module_config(x->r->connection->conn_config, &demo_module, x);
+    demo_client_get(x->r->connection)->parked = x;
     return SUSPENDED;
 }
 
@@ -60,7 +63,7 @@ void demo_park_resume(conn_rec *c, request_rec *r)
         return;
     }
     /* The MPM gave up waiting and closes the connection. */
-    ap_set_module_config(c->conn_config, &demo_module, NULL);
+    demo_client_of(c)->parked = NULL;
     demo_handler_abandon(x);
 }
 
@@ -82,7 +85,7 @@ static void go_on(conn_rec *c, demo_exchange *x)
 {
     int status;
 
-    ap_set_module_config(c->conn_config, &demo_module, NULL);
+    demo_client_of(c)->parked = NULL;
     ap_update_child_status(c->sbh, SERVER_BUSY_READ, x->r);
     status = demo_handler_proceed(x);
     if (status != SUSPENDED) {
@@ -127,6 +130,7 @@ int demo_park_process(conn_rec *c)
         return DECLINED;
     }
     demo_hand_on_taken();
+    demo_turn_begin(c);
     x = parked(c);
     if (x != NULL) {
         go_on(c, x);
@@ -141,6 +145,7 @@ int demo_park_process(conn_rec *c)
              && c->cs->state != CONN_STATE_SUSPENDED) {
         c->cs->state = CONN_STATE_LINGER;
     }
+    demo_turn_end(c);
     demo_hand_on_given();
     return OK;
 }

@@ -1,7 +1,6 @@
 #include "mod_demo/response/demo_output.h"
 
 #include <linux/sockios.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -11,12 +10,13 @@
 #include "http_protocol.h"
 #include "util_filter.h"
 
+#include "mod_demo/response/demo_turn.h"
+
 APLOG_USE_MODULE(demo);
 
 /* Held before it is passed on.  httpd's core keeps up to FlushMaxThreshold
  * (64 KiB) for a client that does not take it, and blocks beyond. */
 #define HOLD_MAX 32768
-#define NEXT_YIELDS 3
 
 static apr_size_t hold_max(const demo_exchange *x)
 {
@@ -27,6 +27,7 @@ void demo_output_begin(demo_exchange *x, bool immediate)
 {
     demo_output *o = &x->output;
 
+    demo_turn_limit(x);
     o->bb = apr_brigade_create(x->r->pool, x->r->connection->bucket_alloc);
     o->immediate = immediate;
     /* A stream of HTTP/2 has no socket to look at: its buffers block. */
@@ -209,22 +210,6 @@ static bool goes_out_at_once(const demo_exchange *x)
            && ioctl(x->client_fd, SIOCOUTQ, &unsent) == 0 && unsent == 0;
 }
 
-/* A busy client sends its next request as soon as it has the answer.  While it
- * does, this thread lets others run and then goes on with that request itself:
- * to give the connection back to the listener and have another thread woken
- * costs more than a small request as a whole. */
-static void await_next_request(demo_exchange *x)
-{
-    char byte;
-
-    for (int i = 0; i < NEXT_YIELDS; i++) {
-        sched_yield();
-        if (recv(x->client_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0) {
-            return;
-        }
-    }
-}
-
 bool demo_output_end(demo_exchange *x)
 {
     demo_output *o = &x->output;
@@ -240,8 +225,8 @@ bool demo_output_end(demo_exchange *x)
     if (!pass(x)) {
         return false;
     }
-    if (at_once && c->keepalive == AP_CONN_KEEPALIVE) {
-        await_next_request(x);
+    if (at_once) {
+        demo_turn_sent(x);
     }
     return true;
 }

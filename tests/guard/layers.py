@@ -39,7 +39,7 @@ ROOMS = {
     "mod_demo/response": ["lib", "shm", "exchange"],
     "mod_demo/request": ["lib", "shm", "backend", "pool", "config", "exchange", "response"],
     "mod_demo/observe": ["lib", "shm", "backend", "pool", "background", "config"],
-    "mod_demo": ["shm", "backend", "pool", "background", "config", "exchange", "request", "observe"],
+    "mod_demo": ["shm", "backend", "pool", "background", "config", "exchange", "response", "request", "observe"],
     "fcgi-sidecar/base": [],
     "fcgi-sidecar/relay": ["lib"],
     "fcgi-sidecar/authority": ["base"],

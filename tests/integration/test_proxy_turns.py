@@ -1,0 +1,74 @@
+"""How long a thread of httpd goes on with one client, and that nobody starves by it."""
+import threading
+
+import pytest
+
+from tools import http, paths, proc, wait
+from tools.httpd import ALL_TO_PHP
+
+THREADS = 2
+MPM = (f"ServerLimit 1\nStartServers 1\nThreadsPerChild {THREADS}\nMaxRequestWorkers {THREADS}\nMinSpareThreads 1\n"
+       f"MaxSpareThreads {THREADS}\nMaxKeepAliveRequests 0\n")
+LOAD_S = 60         # at most: the load is ended when the test knows what it wants to
+
+
+@pytest.fixture
+def site(httpd, responder):
+    return httpd(f"DemoBackend {responder().url}\nDemoHealthCheck interval=1h\n{ALL_TO_PHP}", mpm_config=MPM)
+
+
+@pytest.fixture
+def greedy(tmp):
+    """Clients that send the next request as soon as they have an answer."""
+    wrk = paths.which("wrk")
+    if not wrk:
+        pytest.skip("wrk is not installed")
+    started = []
+
+    def start(h, connections):
+        p = proc.Process([wrk, "-t1", f"-c{connections}", f"-d{LOAD_S}s", h.url("/x.php")], tmp / "wrk.log", name="wrk")
+        started.append(p)
+        wait.until(lambda: len(h.access_log()) > 20 * connections, 20, "the load")
+        return p
+    yield start
+    for p in started:
+        p.stop()
+
+
+def test_a_busy_client_for_each_thread_leaves_room_for_another(site, greedy):
+    h = site.start()
+    load = greedy(h, THREADS)
+    for _ in range(3):
+        assert http.get(h, "/x.php", timeout=LOAD_S / 2).status == 200
+    assert load.running(), f"answered only after the others had left\n{load.output()}"
+
+
+def test_where_nobody_waits_a_busy_client_keeps_its_connection(site):
+    h = site.start()
+    with http.Connection(h.port) as c:
+        t = threading.Timer(1, lambda: None)        # longer than a turn where others wait
+        t.start()
+        while t.is_alive():
+            c.request("GET", "/x.php")
+            r = c.read()
+            assert r.status == 200 and r.header("Connection") != "close"
+
+
+def test_the_next_request_of_a_connection_is_answered_however_late(site):
+    """At once, while a thread waits for it; later, when the MPM's listener brings it."""
+    h = site.start()
+    with http.Connection(h.port) as c:
+        for pause in (0, 0, 0.05, 0, 0.3, 0, 0):
+            threading.Event().wait(pause)
+            c.request("GET", "/x.php")
+            assert c.read().status == 200
+
+
+def test_clients_that_leave_while_they_are_waited_for(site):
+    h = site.start()
+    for _ in range(5 * THREADS):
+        with http.Connection(h.port) as c:
+            c.request("GET", "/x.php")
+            assert c.read().status == 200
+    wait.until(lambda: len(h.access_log()) == 5 * THREADS, 5, "a line of the log for each request")
+    assert http.get(h, "/x.php").status == 200
