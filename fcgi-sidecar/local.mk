@@ -56,6 +56,8 @@ SC_NODE = \
 	%D%/node/sc_state.c %D%/node/sc_state.h %D%/node/sc_states.def \
 	%D%/node/sc_work.c %D%/node/sc_work.h
 SC_HANDOFF = \
+	%D%/handoff/sc_cutover.c %D%/handoff/sc_cutover.h \
+	%D%/handoff/sc_first.c %D%/handoff/sc_first.h \
 	%D%/handoff/sc_follower.c %D%/handoff/sc_follower.h \
 	%D%/handoff/sc_grant.c %D%/handoff/sc_grant.h \
 	%D%/handoff/sc_handoff.c %D%/handoff/sc_handoff.h \

@@ -1,15 +1,6 @@
 /*
- * sc_handoff.h -- the primary's part of a cut-over (docs/handoff.md).
- *
- *   wait for a standby          nothing has changed
- *   DRAINING                    the relay holds new requests once those in flight are young
- *   write lock, last frames     nobody commits
- *   PREPARE                     the standby's promise: durable, equal digest
- *   FENCED                      the commit point: one fsync; then byte 18
- *   GRANT until it is answered  the successor is primary
- *   FORWARDING                  held requests and all that comes go to it
- *
- * Anything that goes wrong before FENCED leads back to PRIMARY.
+ * sc_handoff.h -- pre-stop's work at the primary: waits for a standby, hands over
+ * to it (sc_cutover.h), and tries again until --handoff-timeout while that fails.
  */
 #ifndef SC_HANDOFF_H
 #define SC_HANDOFF_H

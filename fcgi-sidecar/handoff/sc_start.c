@@ -2,173 +2,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <netdb.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "fcgi-sidecar/base/sc_fault.h"
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/base/sc_log.h"
-#include "fcgi-sidecar/database/sc_db_file.h"
-#include "fcgi-sidecar/database/sc_owner.h"
+#include "fcgi-sidecar/handoff/sc_first.h"
 #include "fcgi-sidecar/handoff/sc_promote.h"
 #include "fcgi-sidecar/handoff/sc_ship.h"
 #include "fcgi-sidecar/handoff/sc_sync.h"
 #include "fcgi-sidecar/node/sc_work.h"
 
 #define RETRY_MS 200 /* between two attempts to reach the primary */
-
-/* --- first deployment -------------------------------------------------------------- */
-
-static apr_status_t seed_path(const sc_node *n, char out[PATH_MAX], sc_error *err)
-{
-    return (size_t)snprintf(out, PATH_MAX, "%s/seed.sqlite", n->options->state_dir) < PATH_MAX
-        ? APR_SUCCESS : sc_error_errno(err, ENAMETOOLONG, "--state-dir");
-}
-
-static bool database_present(const sc_node *n)
-{
-    struct stat st;
-
-    return stat(n->options->database, &st) == 0 && st.st_size > 0;
-}
-
-/* Makes the first database beside its place, checked and synced; nothing when
- * one is there already, which is then adopted. */
-static apr_status_t stage_seed(sc_node *n, const char *staged, sc_error *err)
-{
-    const sc_options *o = n->options;
-    struct stat st;
-    apr_status_t rv;
-    int fd;
-
-    unlink(staged);
-    if (database_present(n)) {
-        return sc_db_check_live(o->database, err);
-    }
-    if (stat(o->seed_database, &st) != 0) {
-        return sc_error_errno(err, errno, "first deployment, but there is no seed database %s "
-                              "(--seed-database)", o->seed_database);
-    }
-    rv = sc_db_stage(o->seed_database, staged, err);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    fd = open(staged, O_RDWR | O_CLOEXEC);
-    if (fd < 0) {
-        return sc_error_errno(err, errno, "can not open %s", staged);
-    }
-    rv = sc_owner_apply(fd, o->database, o->owner, (st.st_mode & 0777) | 0600, err);
-    close(fd);
-    return rv;
-}
-
-static apr_status_t install_seed(sc_node *n, const char *staged, const sc_authority_record *mine,
-                                 sc_error *err)
-{
-    apr_status_t rv = APR_SUCCESS;
-
-    SC_STEP("install-seed");
-    if (access(staged, F_OK) == 0) {
-        rv = sc_file_rename(staged, n->options->database, err);
-        sc_info("SC0405", "first deployment: %s is %s", n->options->database,
-                n->options->seed_database);
-    }
-    else {
-        sc_warn("SC0406", "first deployment: adopting the database that is there, %s",
-                n->options->database);
-    }
-    if (rv == APR_SUCCESS) {
-        pthread_mutex_lock(&n->lock);
-        snprintf(n->state.lineage, sizeof(n->state.lineage), "%s", mine->lineage);
-        n->state.epoch = mine->epoch;
-        n->state.primary = n->self;
-        rv = sc_state_move(&n->state, SC_STATE_PRIMARY, "first deployment", err);
-        pthread_cond_broadcast(&n->changed);
-        pthread_mutex_unlock(&n->lock);
-    }
-    return rv == APR_SUCCESS ? sc_node_activate(n, err) : rv;
-}
-
-/* The lineage that an EMPTY instance asked the authority for ("": it did not)
- * is in its state before the authority can name it: so an authority that names
- * it means this volume, and not one that was lost. */
-static bool has_claim(const sc_state *s)
-{
-    return s->id == SC_STATE_EMPTY && s->epoch == 0 && s->lineage[0] != '\0';
-}
-
-static apr_status_t save_claim(sc_node *n, const char *lineage, sc_error *err)
-{
-    apr_status_t rv;
-
-    pthread_mutex_lock(&n->lock);
-    snprintf(n->state.lineage, sizeof(n->state.lineage), "%s", lineage);
-    rv = sc_state_save(&n->state, err);
-    pthread_mutex_unlock(&n->lock);
-    return rv;
-}
-
-/* Saves the claim, or finds the one that a life before saved, and swaps. */
-static apr_status_t claim_lineage(sc_node *n, const sc_state *state, sc_authority_record *mine,
-                                  sc_error *err)
-{
-    apr_status_t rv;
-
-    if (has_claim(state)) {
-        memcpy(mine->lineage, state->lineage, sizeof(mine->lineage));
-    }
-    else {
-        sc_random_hex(mine->lineage, SC_LINEAGE_LEN / 2);
-    }
-    rv = save_claim(n, mine->lineage, err);
-    SC_STEP("claimed");
-    return rv == APR_SUCCESS ? sc_authority_swap(&n->authority, NULL, mine, err) : rv;
-}
-
-/* `granted`: the authority names this instance already (a restart between the
- * grant and the installation).  SC_ECHANGED: another instance was first. */
-static apr_status_t first_deployment(sc_node *n, const sc_authority_record *granted, sc_error *err)
-{
-    sc_authority_record mine = { .lineage = "", .epoch = 1, .primary = n->self };
-    char staged[PATH_MAX];
-    sc_state state;
-    apr_status_t rv = seed_path(n, staged, err);
-
-    sc_node_state(n, &state);
-    if (granted == NULL && state.lineage[0] != '\0' && !has_claim(&state)) {
-        return sc_error_set(err, SC_EREFUSED, "the authority has no record, but this instance knows "
-                            "the lineage %s: restore the authority's record", state.lineage);
-    }
-    if (granted != NULL && strcmp(granted->lineage, state.lineage) != 0) {
-        n->start_final = true;
-        return sc_error_set(err, SC_EREFUSED, "the authority names this instance, %s, as primary of "
-                            "the lineage %s, but this volume never had it: restore the volume, or "
-                            "promote a standby; only if the data is to be given up, remove the "
-                            "authority's record", state.uid, granted->lineage);
-    }
-    SC_STEP("first-deployment");
-    if (rv == APR_SUCCESS) {
-        sc_work_phase(n, &n->start, "installing the seed database", 0);
-        rv = stage_seed(n, staged, err);
-        n->start_final = rv != APR_SUCCESS; /* the same seed fails again */
-    }
-    if (rv == APR_SUCCESS && granted == NULL) {
-        rv = claim_lineage(n, &state, &mine, err);
-    }
-    if (rv == APR_SUCCESS) {
-        rv = install_seed(n, staged, granted != NULL ? granted : &mine, err);
-    }
-    if (rv != APR_SUCCESS) {
-        unlink(staged);
-    }
-    return rv;
-}
 
 /* --- following ------------------------------------------------------------------------ */
 
@@ -264,7 +112,7 @@ static apr_status_t follow_once(sc_node *n, sc_error *err)
 
     sc_node_state(n, &state);
     if (rv == SC_ENONE && state.id == SC_STATE_EMPTY) {
-        rv = first_deployment(n, NULL, err);
+        rv = sc_first_deploy(n, NULL, err);
         return rv == SC_ECHANGED ? follow_once(n, err) : rv;
     }
     if (rv != APR_SUCCESS) {
@@ -272,7 +120,7 @@ static apr_status_t follow_once(sc_node *n, sc_error *err)
     }
     if (strcmp(r.primary.uid, state.uid) == 0) {
         if (state.id == SC_STATE_EMPTY && r.epoch == 1) {
-            return first_deployment(n, &r, err);
+            return sc_first_deploy(n, &r, err);
         }
         if (state.id == SC_STATE_PRIMARY) {
             return APR_SUCCESS;
@@ -282,7 +130,7 @@ static apr_status_t follow_once(sc_node *n, sc_error *err)
                            "%llu, but its database is not here (state %s)",
                            (unsigned long long)r.epoch, sc_state_name(state.id));
     }
-    rv = has_claim(&state) ? save_claim(n, "", err) : APR_SUCCESS; /* another was first */
+    rv = sc_first_claimed(&state) ? sc_first_give_way(n, err) : APR_SUCCESS;
     if (rv == APR_SUCCESS) {
         rv = sc_node_forward(n, &r.primary, r.epoch, err);
     }

@@ -3,9 +3,9 @@
  *
  * The parts and who calls whom (one direction):
  *
- *     sc_serve  ->  sc_start -> sc_sync          becoming primary or standby
- *               ->  sc_handoff -> sc_ship        giving the database away
- *               ->  sc_promote                   taking it over
+ *     sc_serve  ->  sc_start -> sc_first, sc_sync       becoming primary or standby
+ *               ->  sc_handoff -> sc_cutover -> sc_ship   giving it away
+ *               ->  sc_promote                          taking it over
  *                        all -> sc_node -> sc_state, sc_db, sc_relay, sc_authority
  *
  * `lock` guards every member below it; `changed` is broadcast when one of them
