@@ -90,6 +90,7 @@ static apr_status_t grant(sc_node *n, sc_state *state, sc_error *err)
     apr_status_t rv = SC_EFAILED;
     bool go_on = true;
 
+    sc_node_advise(n, "%s", "");
     while (go_on) {
         rv = send_grant(n, state, err);
         if (rv == APR_SUCCESS) {
@@ -98,6 +99,9 @@ static apr_status_t grant(sc_node *n, sc_state *state, sc_error *err)
         if (strcmp(last, err->text) != 0) {
             sc_warn("SC0437", "GRANT not confirmed, asking %s again: %s (if it is gone for ever: "
                     "fcgi-sidecar promote, on this instance)", state->successor.uid, err->text);
+            sc_node_advise(n, "if the successor %s (%s) is gone for ever: fcgi-sidecar promote, on "
+                           "this instance, takes the database back; now requests wait: %s",
+                           state->successor.uid, state->successor.control, err->text);
             memcpy(last, err->text, sizeof(last));
         }
         look_up_successor(n, state);

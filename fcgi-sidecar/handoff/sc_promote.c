@@ -15,6 +15,8 @@
 #include "fcgi-sidecar/handoff/sc_sync.h"
 
 #define REACH_MS 2000 /* longest wait for the last frames of the stream */
+#define LAST_COPY "let it follow the primary again; only if no other copy is left, fcgi-sidecar promote " \
+                  "--force takes it as it is"
 
 static void answer(sc_control_request *request, apr_status_t rv, const sc_error *err, json_t *json)
 {
@@ -388,8 +390,7 @@ static apr_status_t image_whole(const sc_node *n, const sc_state *state, sc_erro
     }
     return digest == state->digest ? APR_SUCCESS
         : sc_error_set(err, SC_EREFUSED, "the process died while it followed, and %s may end in half a "
-                       "transaction: let it follow the primary again; only if no other copy is left, "
-                       "fcgi-sidecar promote --force takes it as it is", n->options->database);
+                       "transaction: " LAST_COPY, n->options->database);
 }
 
 /* May this image become the database without the primary's consent? */
@@ -402,17 +403,46 @@ static apr_status_t image_usable(sc_node *n, const sc_state *state, bool force, 
     torn = n->image_torn;
     unsure = n->image_unsure;
     pthread_mutex_unlock(&n->lock);
-    if (state->id != SC_STATE_STANDBY || torn) {
-        return sc_error_set(err, SC_EREFUSED, "this instance is %s%s", sc_state_name(state->id),
-                            torn ? " with half a transaction" : "; only a STANDBY can take over");
+    if (state->id != SC_STATE_STANDBY) {
+        return sc_error_set(err, SC_EREFUSED, "this instance is %s; only a STANDBY can take over",
+                            sc_state_name(state->id));
     }
-    rv = unsure ? image_whole(n, state, err) : APR_SUCCESS;
+    rv = torn ? sc_error_set(err, SC_EREFUSED, "the stream broke within a transaction, and %s ends in half "
+                             "of it: " LAST_COPY, n->options->database)
+       : unsure ? image_whole(n, state, err) : APR_SUCCESS;
     if (rv == SC_EREFUSED && force) {
         sc_warn("SC0423", "taking a copy that may end in half a transaction, as --force says; checking "
                 "what can be checked");
         return sc_db_check_file(n->options->database, err);
     }
     return rv;
+}
+
+bool sc_promote_advise(sc_node *n, const char *why)
+{
+    sc_error unusable = { 0, "" };
+    sc_state state;
+    const char *force = "", *because = "";
+    apr_status_t rv;
+
+    sc_node_state(n, &state);
+    if (state.id != SC_STATE_STANDBY) {
+        return false;
+    }
+    rv = image_usable(n, &state, false, &unusable);
+    if (rv == SC_EREFUSED) {
+        force = " --force";
+        because = ", because its copy may end in half a transaction: it was killed while it followed, or the "
+                  "stream broke within one";
+    }
+    else if (rv != APR_SUCCESS) {
+        because = unusable.text; /* the disk */
+    }
+    sc_node_advise(n, "if the primary %s (%s) is gone for ever: fcgi-sidecar promote%s, on this instance%s; now "
+                   "nobody serves: %s", state.primary.uid, state.primary.control, force, because, why);
+    sc_warn("SC0428", "without the primary %s (%s): %s; if it is gone for ever: fcgi-sidecar promote%s, on this "
+            "instance%s", state.primary.uid, state.primary.control, why, force, because);
+    return true;
 }
 
 void sc_promote_hook(sc_node *n, sc_control_request *request)

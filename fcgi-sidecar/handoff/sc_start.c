@@ -17,6 +17,7 @@
 #include "fcgi-sidecar/node/sc_work.h"
 
 #define RETRY_MS 200 /* between two attempts to reach the primary */
+#define LOST_MS 10000 /* without the primary before the operator is told; twice a restart of a pod's container */
 
 /* --- following ------------------------------------------------------------------------ */
 
@@ -182,10 +183,36 @@ static bool follows(sc_node *n)
     return yes;
 }
 
+/* Since when a standby has been without its primary, and whether that was told. */
+struct loss {
+    int64_t since_ms;
+    bool told;
+};
+
+/* Nobody becomes primary because another is slow: the operator has to say that
+ * the old one does not come back, and is told how. */
+static void look_at_loss(sc_node *n, struct loss *loss, const char *why)
+{
+    int64_t contact;
+
+    pthread_mutex_lock(&n->lock);
+    contact = n->caught_up_ms;
+    pthread_mutex_unlock(&n->lock);
+    if (contact > loss->since_ms) {
+        loss->since_ms = contact;
+        loss->told = false;
+        sc_node_advise(n, "%s", "");
+    }
+    if (!loss->told && sc_now_ms() - loss->since_ms > LOST_MS) {
+        loss->told = sc_promote_advise(n, why);
+    }
+}
+
 static void *start_thread(void *context)
 {
     sc_node *n = context;
     int64_t limit_ms = n->options->sync_timeout / 1000;
+    struct loss loss = { .since_ms = sc_now_ms() };
     char last[SC_ERROR_LEN] = "";
 
     while (follows(n)) {
@@ -202,6 +229,7 @@ static void *start_thread(void *context)
                        "not following: %s", err.text);
                 memcpy(last, err.text, sizeof(last));
             }
+            look_at_loss(n, &loss, err.text);
             late = sc_work_stuck(n, &n->start, limit_ms);
             if (n->start_final || is_final(rv, state.id) || (late && state.id != SC_STATE_STANDBY)) {
                 give_up(n, rv == APR_SUCCESS ? SC_EFAILED : rv, err.text);

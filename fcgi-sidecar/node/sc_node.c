@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -215,4 +216,21 @@ void sc_work_end(sc_node *n, sc_work *w, apr_status_t rv, const char *text)
     snprintf(w->text, sizeof(w->text), "%s", text);
     pthread_cond_broadcast(&n->changed);
     pthread_mutex_unlock(&n->lock);
+}
+
+void sc_node_advise(sc_node *n, const char *format, ...)
+{
+    va_list list;
+
+    va_start(list, format);
+    pthread_mutex_lock(&n->lock);
+    vsnprintf(n->advice, sizeof(n->advice), format, list);
+    pthread_mutex_unlock(&n->lock);
+    va_end(list);
+}
+
+const char *sc_node_advice(const sc_node *n)
+{
+    return n->state.id == SC_STATE_FENCED || (n->state.id == SC_STATE_STANDBY && n->stream == NULL)
+        ? n->advice : "";
 }

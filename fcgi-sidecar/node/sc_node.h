@@ -63,6 +63,7 @@ typedef struct sc_node {
     atomic_bool start_ended, start_final;
     sc_work start;            /* post-start's work */
     sc_work handoff;          /* pre-stop's work */
+    char advice[SC_ERROR_LEN]; /* the one thing left, which only the operator can decide; "": none */
 
     /* Standby's image; sc_sync.c. */
     int image_fd;             /* the database file while SYNCING or STANDBY, else -1 */
@@ -110,6 +111,14 @@ apr_status_t sc_node_activate(sc_node *n, sc_error *err);
  * called again until it succeeds (now and then by serve).  Lock not held. */
 apr_status_t sc_node_serve(sc_node *n, sc_error *err);
 apr_status_t sc_node_attend(sc_node *n, sc_error *err);
+
+/* What only the operator can decide, for status and health; "" takes it back.
+ * Lock not held. */
+void sc_node_advise(sc_node *n, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The advice that holds now: a standby that follows and a primary need none.  Lock
+ * held; borrowed, valid while it is. */
+const char *sc_node_advice(const sc_node *n);
 
 /* Lets the relay forward to a member at that epoch; lock not held. */
 apr_status_t sc_node_forward(sc_node *n, const sc_member *to, uint64_t epoch, sc_error *err);

@@ -93,7 +93,8 @@ static enum MHD_Result reply_text(struct MHD_Connection *c, unsigned status, con
 /* --- health --------------------------------------------------------------------------- */
 
 struct check {
-    const char *name, *why;
+    const char *name;
+    char why[SC_STATUS_WHY_LEN];
     bool ok, out; /* out: excluded by the query */
 };
 
@@ -104,7 +105,7 @@ static size_t run_checks(sc_node *n, bool readiness, struct check checks[2])
         return 1;
     }
     checks[1] = (struct check){ .name = "database", .why = "" };
-    checks[1].ok = sc_status_ready(n, &checks[1].why);
+    checks[1].ok = sc_status_ready(n, checks[1].why);
     return 2;
 }
 

@@ -60,6 +60,8 @@ json_t *sc_status_node(sc_node *n)
     json_object_set_new(json, "copy", work);
     json_object_set_new(json, "handing_over", json_boolean(n->handoff.running));
     json_object_set_new(json, "leaving", json_boolean(n->leaving));
+    json_object_set_new(json, "advice", sc_node_advice(n)[0] != '\0' ? json_string(sc_node_advice(n))
+                                                                    : json_null());
     pthread_mutex_unlock(&n->lock);
     json_object_set_new(json, "serving", json_true());
     json_object_set_new(json, "self", sc_member_to_json(&n->self));
@@ -67,7 +69,7 @@ json_t *sc_status_node(sc_node *n)
     return json;
 }
 
-bool sc_status_ready(sc_node *n, const char **why)
+static bool is_ready(sc_node *n, const char **why)
 {
     sc_relay_stats stats;
     sc_state state;
@@ -96,6 +98,18 @@ bool sc_status_ready(sc_node *n, const char **why)
         *why = "forwarding to the primary";
         return stats.mode == SC_RELAY_FORWARD;
     }
+}
+
+bool sc_status_ready(sc_node *n, char why[SC_STATUS_WHY_LEN])
+{
+    const char *text, *advice;
+    bool ready = is_ready(n, &text);
+
+    pthread_mutex_lock(&n->lock);
+    advice = sc_node_advice(n);
+    snprintf(why, SC_STATUS_WHY_LEN, "%s%s%s", text, advice[0] != '\0' ? "; " : "", advice);
+    pthread_mutex_unlock(&n->lock);
+    return ready;
 }
 
 static void print_value(FILE *out, const char *name, const json_t *value, const char *indent)

@@ -27,36 +27,6 @@ def faults_binary():
     return p
 
 
-class Kubelet:
-    """Starts an instance's serve again when it has died, without the fault."""
-
-    def __init__(self, instance):
-        self.instance, self.died, self._stop = instance, False, threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *exc):
-        self._stop.set()
-        self.thread.join(20 * wait.FACTOR)
-
-    def has_died(self):
-        """Whether it has died, a moment ago included: then until it was started again."""
-        if not self.instance.sidecar.proc.running():
-            wait.until(lambda: self.died, 10, "the death to be noticed")
-        return self.died
-
-    def _run(self):
-        s = self.instance.sidecar
-        while not self._stop.wait(0.05):
-            if s.proc is not None and not s.proc.running():
-                self.died, s.env = True, {}
-                time.sleep(0.1)
-                s.start()
-
-
 @pytest.fixture
 def pair(sidecar, php_fpm, tmp):
     faults = faults_binary()
@@ -73,7 +43,7 @@ def pair(sidecar, php_fpm, tmp):
 
 def cut_over(a, b, x, first=None):
     """Two lives, one cut-over, writers at both relays; returns whether x died."""
-    with Kubelet(x) as kubelet:
+    with handover.Kubelet(x) as kubelet:
         a.start()
         b.sidecar.start()
         if b.sidecar.post_start(check=False).returncode != 0:
@@ -349,6 +319,7 @@ def test_the_successor_is_lost_after_its_promise(pair, restart):
     t = threading.Thread(target=a.sidecar.pre_stop, kwargs={"check": False, "start_timeout": "2s"})
     t.start()
     wait.until(lambda: "SC0437" in a.sidecar.log() and not b.sidecar.proc.running(), 20, "the loss")
+    wait.until(lambda: "fcgi-sidecar promote, on this instance" in (a.sidecar.status()["advice"] or ""), 10, "the advice")
     if restart:
         a.sidecar.kill()
         t.join(60 * wait.FACTOR)
@@ -364,7 +335,7 @@ def test_the_successor_is_lost_after_its_promise(pair, restart):
         r = a.sidecar.run("promote")
         assert r.returncode == 0, r.stderr
     wait.until(lambda: a.state == "PRIMARY", 10, "the old one")
-    assert a.sidecar.status()["epoch"] == 2
+    assert a.sidecar.status()["epoch"] == 2 and a.sidecar.status()["advice"] is None
     insert(a.sidecar.database, "after", 5)
     b.sidecar.env = {}
     b.sidecar.start()                                   # it comes back all the same: its promise is void
@@ -387,6 +358,11 @@ def test_promote_refuses_half_a_transaction(pair):
     b.sidecar.env = {}
     b.sidecar.start()
     assert b.state == "STANDBY"
+    # The one command, and why, wherever an operator looks.
+    advice = wait.until(lambda: b.sidecar.status()["advice"], 20, "the advice")
+    assert "fcgi-sidecar promote --force" in advice and "half a transaction" in advice
+    assert "fcgi-sidecar promote --force" in b.sidecar.http("/readyz?verbose").text
+    assert "fcgi-sidecar promote --force" in b.sidecar.run("status").stdout and "SC0428" in b.sidecar.log()
     r = b.sidecar.run("promote")
     assert r.returncode == 3 and "promote --force" in r.stderr
     assert b.state == "STANDBY" and json.loads(record_of(a).read_text())["epoch"] == 1

@@ -316,8 +316,11 @@ def test_a_whole_standby_is_promoted_after_a_restart(pair):
     wait.until(lambda: "not following" in b.sidecar.log(), 20, "the end of the stream")
     b.sidecar.kill()
     b.sidecar.start()
+    advice = wait.until(lambda: b.sidecar.status()["advice"], 20, "the advice")
+    assert "fcgi-sidecar promote, on this instance" in advice and "--force" not in advice
     r = b.sidecar.run("promote")
     assert r.returncode == 0, r.stderr
+    assert b.sidecar.status()["advice"] is None
     assert b.state == "PRIMARY" and set(b.rows()) >= set(w.acknowledged)
 
 

@@ -42,40 +42,6 @@ def relays(*instances):
     return [i.sidecar.relay for i in instances]
 
 
-def writable(instance) -> bool:
-    """Is the file without the fence? Read as bytes: a SQLite that looks would leave files and locks of its own."""
-    try:
-        with open(instance.sidecar.database, "rb") as f:
-            head = f.read(19)
-    except FileNotFoundError:
-        return False
-    return len(head) == 19 and head[18] == 2
-
-
-class OneWriter:
-    """Looks all the time whether both databases may be written at once."""
-
-    def __init__(self, *instances):
-        self.instances, self.both, self._stop = instances, [], threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc):
-        self._stop.set()
-        self._thread.join(20)
-        assert self.both == [], "two databases of one lineage could be written at once"
-
-    def _run(self):
-        while not self._stop.wait(0.005):
-            first = [i for i in self.instances if writable(i)]
-            # One after the other: only who is still open after all others were looked at counts.
-            if len(first) > 1 and writable(first[0]):
-                self.both.append([i.name for i in first])
-
-
 def holds(w, *instances, failed=None):
     """The oracle."""
     primaries = wait.until(lambda: [i for i in instances if i.sidecar.status()["primary"]], 30, "a primary")
@@ -109,7 +75,7 @@ def test_stopped_for_longer_than_every_limit(net, side):
     a.start()
     b.start()
     x = a if side == "old" else b
-    with OneWriter(a, b), handover.Writers(a.php.docroot, relays(a), n=3, pause=0.01) as w:
+    with handover.OneWriter(a, b), handover.Writers(a.php.docroot, relays(a), n=3, pause=0.01) as w:
         w.wait(10)
         x.sidecar.proc.send(signal.SIGSTOP)
         time.sleep(4)                           # peer-timeout thrice, hold-timeout twice
@@ -128,7 +94,7 @@ def test_stopped_for_a_minute_with_the_limits_as_shipped(net, side):
     a.start()
     b.start()
     x = a if side == "old" else b
-    with OneWriter(a, b), handover.Writers(a.php.docroot, relays(b), n=3, pause=0.01) as w:
+    with handover.OneWriter(a, b), handover.Writers(a.php.docroot, relays(b), n=3, pause=0.01) as w:
         w.wait(10)
         t = in_background(a.sidecar.pre_stop, timeout=300, check=False)
         x.sidecar.proc.send(signal.SIGSTOP)
@@ -147,7 +113,7 @@ def test_the_successor_stops_after_the_commit_point(net):
     a, b, ca, cb = net()
     a.start()
     b.start()
-    with OneWriter(a, b), handover.Writers(a.php.docroot, relays(a), n=3, pause=0.01) as w:
+    with handover.OneWriter(a, b), handover.Writers(a.php.docroot, relays(a), n=3, pause=0.01) as w:
         w.wait(10)
         t = in_background(a.sidecar.pre_stop, timeout=120)
         # Its last message before the commit point is the answer to PREPARE; what comes then does not reach it.
@@ -205,7 +171,7 @@ def test_a_partition(net, when):
     a, b, ca, cb = net()
     a.start()
     b.start()
-    with OneWriter(a, b), handover.Writers(a.php.docroot, relays(a), n=3, pause=0.01) as w:
+    with handover.OneWriter(a, b), handover.Writers(a.php.docroot, relays(a), n=3, pause=0.01) as w:
         w.wait(10)
         if when == "before":
             ca.frozen.set()
@@ -233,7 +199,7 @@ def test_messages_are_late_and_come_twice(net, delay, repeat):
         c.delay, c.repeat = delay, repeat
     a.start()
     b.start()
-    with OneWriter(a, b), handover.Writers(a.php.docroot, relays(a, b), n=3, pause=0.01) as w:
+    with handover.OneWriter(a, b), handover.Writers(a.php.docroot, relays(a, b), n=3, pause=0.01) as w:
         for old, new in ((a, b), (b, a), (a, b)):
             w.wait(10, 60)
             old.sidecar.pre_stop(timeout=120)

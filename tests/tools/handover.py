@@ -73,6 +73,73 @@ class Instance:
         return writers.integrity(self.sidecar.database)
 
 
+class Kubelet:
+    """Starts an instance's serve again when it has died, with that environment: without the fault."""
+
+    def __init__(self, instance, env=None):
+        self.instance, self.env, self.died, self._stop = instance, dict(env or {}), False, threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self._stop.set()
+        self.thread.join(20 * wait.FACTOR)
+
+    def has_died(self):
+        """Whether it has died, a moment ago included: then until it was started again."""
+        if not self.instance.sidecar.proc.running():
+            wait.until(lambda: self.died, 10, "the death to be noticed")
+        return self.died
+
+    def _run(self):
+        s = self.instance.sidecar
+        while not self._stop.wait(0.05):
+            if s.proc is not None and not s.proc.running():
+                self.died, s.env = True, self.env
+                time.sleep(0.1)
+                s.start()
+
+
+def writable(instance) -> bool:
+    """Is the file without the fence? Read as bytes: a SQLite that looks would leave files and locks of its own."""
+    try:
+        with open(instance.sidecar.database, "rb") as f:
+            head = f.read(19)
+    except FileNotFoundError:
+        return False
+    return len(head) == 19 and head[18] == 2
+
+
+class OneWriter:
+    """Looks all the time whether both databases may be written at once; `stood` counts when nobody could look for 2 s."""
+
+    def __init__(self, *instances):
+        self.instances, self.both, self.stood, self._stop = instances, [], 0, threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self._stop.set()
+        self._thread.join(20)
+        assert self.both == [], "two databases of one lineage could be written at once"
+
+    def _run(self):
+        looked = time.monotonic()
+        while not self._stop.wait(0.005):
+            before, looked = looked, time.monotonic()
+            self.stood += looked - before > 2
+            first = [i for i in self.instances if writable(i)]
+            # One after the other: only who is still open after all others were looked at counts.
+            if len(first) > 1 and writable(first[0]):
+                self.both.append([i.name for i in first])
+
+
 class Writers:
     """n threads that write a fresh id each time through one of the relays, until stop().
 
