@@ -1,0 +1,204 @@
+"""A cut-over, and a base copy, in which one system call of one side is the last that it makes, or fails, or does half.
+
+tools/sysfault.c counts the calls of the whole program, SQLite's among them. After every single case the oracle: what was
+acknowledged is in the primary's database, once; the database is sound; one side at most could be written at any time;
+requests are served again without anybody's help, and the pair is a primary with a standby again.
+
+The tests take a few of each kind. SIDECAR_FAULT_WALK=1 goes through every number of every kind, on
+either side (docs/testing.md has the counts; SIDECAR_FAULT_COUNTS=FILE collects them).
+"""
+import json
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from tools import handover, paths, sysfault, wait
+
+WALK = os.environ.get("SIDECAR_FAULT_WALK") == "1"
+
+#: Short enough for a case to go past each of them.
+LIMITS = {"peer-timeout": "1s", "hold-timeout": "2s", "handoff-timeout": "40s", "young-wait": "1s", "sync-timeout": "15s",
+          "upstream-connect-timeout": "1s"}
+
+#: What a call of a kind fails with.
+ERRORS = {"write": ("ENOSPC", "EIO"), "sync": ("EIO",), "name": ("ENOSPC", "EMFILE"), "net": ("ECONNRESET", "ETIMEDOUT"),
+          "lock": ("EAGAIN", "EIO"), "read": ("EIO",)}
+
+
+class Bed:
+    """A primary and a standby with a php-fpm each, and writers at both relays for as long as it lives."""
+
+    def __init__(self, sidecar, php_fpm, tmp, rows=40):
+        seed = handover.seed(tmp, rows=rows)
+        self.pair = [handover.Instance(n, sidecar, php_fpm, seed, workers=3, options=dict(LIMITS)) for n in "ab"]
+        self.countdown = {i.name: sysfault.Countdown(tmp, i.name) for i in self.pair}
+        self.deaths = 0
+        for i in self.pair:
+            i.sidecar.env = self.countdown[i.name].env
+            i.start()
+        self.writers = handover.Writers(self.pair[0].php.docroot, [i.sidecar.relay for i in self.pair], n=2, pause=0.02)
+        self.failed = 0
+
+    def __enter__(self):
+        self.one = handover.OneWriter(*self.pair)
+        self.one.__enter__()
+        self.writers.__enter__()
+        return self
+
+    def __exit__(self, *exc):
+        self.writers.__exit__(*exc)
+        self.one.__exit__(*exc)
+
+    def primary(self):
+        """Whoever is, when it is one alone."""
+        return wait.until(lambda: len(p := [i for i in self.pair if self.asked(i).get("primary")]) == 1 and p[0], 30,
+                          "exactly one primary")
+
+    @staticmethod
+    def asked(i) -> dict:
+        try:
+            return i.sidecar.status()
+        except AssertionError:
+            return {}       # it has died, and starts again
+
+    def other(self, i):
+        return self.pair[0] if i is self.pair[1] else self.pair[1]
+
+    def case(self, *what) -> str:
+        """One fault; returns the call that met it, "" when there were not so many. Once more when the machine stood
+        still in it, for longer than any limit: what was acknowledged has to be there all the same."""
+        before = self.one.stood
+        try:
+            return self.one_case(*what)
+        except (AssertionError, subprocess.TimeoutExpired):
+            if self.one.stood == before:
+                raise
+        for c in self.countdown.values():
+            c.disarm()
+        self.whole()
+        self.oracle(died=True)
+        return self.case(*what)
+
+    def one_case(self, phase, side, kind, n, action, error="EIO") -> str:
+        old = self.primary()
+        new = self.other(old)
+        x = old if side == "old" else new
+        self.said = f"{phase}, {side} side: {action} {error if action == 'fail' else ''} at call {n} of {kind}"
+        began = time.monotonic()
+        if phase == "copy":
+            self.writers.relays = [old.sidecar.relay]
+            self.writers.wait(4, 60)
+            new.sidecar.stop()
+            shutil.rmtree(new.sidecar.database.parent)
+            new.sidecar.database.parent.mkdir()
+            paths.give(new.sidecar.database.parent)
+            new.sidecar.start()
+        countdown = self.countdown[x.name]
+        with handover.Kubelet(x, countdown.env) as kubelet:
+            countdown.arm(kind, n, action, error)
+            if phase == "copy":
+                self.join(new)
+            else:
+                old.sidecar.pre_stop(check=False, start_timeout="2s", timeout=90)
+            countdown.disarm()
+            self.writers.wait(4, 60)
+            died = kubelet.has_died()
+        hit = countdown.hit
+        self.said += f" ({hit})"
+        self.oracle(died)
+        self.whole()
+        self.writers.relays = [i.sidecar.relay for i in self.pair]
+        count({"phase": phase, "side": side, "kind": kind, "n": n, "action": action, "error": error, "hit": hit, "died": died,
+               "seconds": round(time.monotonic() - began, 2), "acknowledged": len(self.writers.acknowledged)})
+        self.deaths += died
+        return hit
+
+    @staticmethod
+    def join(new):
+        """post-start, which kubelet runs again when it fails."""
+        for _ in range(4):
+            if new.sidecar.post_start(check=False, start_timeout="2s", timeout=90).returncode == 0:
+                return
+        new.sidecar.post_start()
+
+    def oracle(self, died):
+        """The writers go on: what was acknowledged so far has to be in what is read then."""
+        last = self.primary()
+        acknowledged, failed = list(self.writers.acknowledged), list(self.writers.failed)
+        rows = last.rows()
+        assert set(acknowledged) <= set(rows), (self.said, sorted(set(acknowledged) - set(rows))[:3])
+        assert len(rows) == len(set(rows)) and last.integrity() == "ok", self.said
+        assert self.one.both == [], self.said
+        new, self.failed = failed[self.failed:], len(failed)
+        assert died or new == [], (self.said, new[:3])
+
+    def whole(self):
+        """The one that is not primary is a standby again."""
+        other = self.other(self.primary())
+
+        def level():
+            state = self.asked(other).get("state")
+            if state in ("FORWARDING", "EMPTY"):
+                other.sidecar.post_start(check=False, start_timeout="2s", timeout=90)
+            return state == "STANDBY" and self.asked(self.primary()).get("standbys") == 1
+        try:
+            wait.until(level, 30, "a standby")
+        except AssertionError as e:
+            raise AssertionError(f"{self.said}: {e}") from None
+
+
+def count(case):
+    """Adds it to SIDECAR_FAULT_COUNTS, a JSON object a line."""
+    if os.environ.get("SIDECAR_FAULT_COUNTS"):
+        with open(os.environ["SIDECAR_FAULT_COUNTS"], "a") as f:
+            f.write(json.dumps(case) + "\n")
+
+
+@pytest.fixture
+def bed(sidecar, php_fpm, tmp):
+    if paths.SANITIZE:
+        pytest.skip("the countdown replaces what the sanitizers replace")
+    with Bed(sidecar, php_fpm, tmp) as made:
+        yield made
+
+
+@pytest.mark.parametrize("side", ["old", "new"])
+@pytest.mark.parametrize("action", ["kill", "fail"])
+def test_a_call_of_the_cut_over(bed, side, action):
+    for kind in sysfault.KINDS:
+        for n in (2, 6):
+            bed.case("cut-over", side, kind, n, action, ERRORS[kind][0])
+
+
+@pytest.mark.parametrize("side", ["old", "new"])
+def test_a_call_of_the_copy(bed, side):
+    for kind in sysfault.KINDS:
+        bed.case("copy", side, kind, 5, "kill")
+        bed.case("copy", side, kind, 3, "fail", ERRORS[kind][0])
+
+
+def test_half_a_write(bed):
+    """Short writes, reads and messages are no failures: nothing of it is seen."""
+    for side in ("old", "new"):
+        for kind in ("write", "net", "read"):
+            bed.case("cut-over", side, kind, 4, "short")
+    assert bed.deaths == 0
+
+
+if WALK:
+    @pytest.mark.parametrize("kind", sysfault.KINDS)
+    @pytest.mark.parametrize("side", ["old", "new"])
+    @pytest.mark.parametrize("phase", ["cut-over", "copy"])
+    @pytest.mark.parametrize("action", ["kill", "fail", "short"])
+    def test_every_call(bed, phase, side, kind, action):
+        """From the first to the last there is: three numbers in a row that no call had end it."""
+        if action == "short" and kind not in ("write", "net", "read"):
+            pytest.skip("there is no half of it")
+        for error in ERRORS[kind] if action == "fail" else ["EIO"]:
+            n = missed = 0
+            while missed < 3:
+                n += 1
+                missed = 0 if bed.case(phase, side, kind, n, action, error) else missed + 1
