@@ -22,13 +22,11 @@ static void make_prefix(sc_upstream *u)
     fcgiw_params params;
 
     u->prefix_len = 0;
-    if (u->target->proves && !u->target->is_forward) {
-        return; /* was sent ahead */
-    }
-    if (!u->target->proves) {
+    if (!u->begun) {
         fcgiw_begin_encode(u->prefix, SC_REQUEST_ID, &begin);
         u->prefix_len = FCGIW_HEADER_LEN + FCGIW_BODY_LEN;
     }
+    u->begun = false;
     if (u->target->is_forward) {
         hop.value_len = (size_t)snprintf(hops, sizeof(hops), "%u", u->client->request.hop + 1);
         ep.value_len = (size_t)snprintf(epoch, sizeof(epoch), "%" PRIu64, u->target->relay->epoch);
@@ -152,6 +150,7 @@ static void upstream_free(sc_upstream *u, bool left_over)
         sc_relay_log(relay, SC_RELAY_LOG_WARNING, "SC0305",
                      "upstream %s: bytes after END_REQUEST; connection closed", u->target->address.text);
     }
+    u->measured = sc_request_measured(&u->client->request);
     u->client = NULL;
     u->used = true;
     if (reusable) {

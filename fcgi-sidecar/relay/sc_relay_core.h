@@ -62,6 +62,7 @@ struct sc_target {
     sc_address address;
     bool       is_forward;
     bool       proves;      /* a Unix socket tells whether the peer has read, see sc_upstream.h */
+    bool       late_reader; /* its workers were seen to leave the end of STDIN unread, see sc_upstream.h */
     bool       up;          /* the last attempt to connect succeeded */
     bool       tried;       /* there was an attempt */
     unsigned   max;         /* connections */
@@ -77,7 +78,7 @@ struct sc_target {
 
 enum sc_upstream_state {
     SC_UPSTREAM_CONNECTING,
-    SC_UPSTREAM_OFFERED, /* BEGIN_REQUEST was sent ahead, no worker has read it yet */
+    SC_UPSTREAM_OFFERED, /* no worker is known to wait for the next request yet */
     SC_UPSTREAM_READY,
     SC_UPSTREAM_BUSY,
     SC_UPSTREAM_CLOSED
@@ -96,6 +97,8 @@ struct sc_upstream {
     bool         writable;
     bool         hung_up;     /* the peer has closed its side */
     bool         used;        /* had a complete answer before */
+    bool         begun;       /* BEGIN_REQUEST was sent ahead */
+    bool         measured;    /* the last request's body was as long as its CONTENT_LENGTH said */
     bool         abandoned;   /* OFFERED: shut down, waiting for the end of the script */
     bool         answering;   /* a byte of the answer has come */
     bool         write_broken; /* BUSY: the peer reads no more; an answer may still come */

@@ -64,6 +64,9 @@ static bool look_at(sc_request *r, const fcgiw_pair *pair)
     if (pair_is(pair, "REQUEST_METHOD")) {
         r->safe = value_is(pair, "GET") || value_is(pair, "HEAD") || value_is(pair, "OPTIONS");
     }
+    else if (pair_is(pair, "CONTENT_LENGTH")) {
+        r->announced = pair->value_len == 0 ? 0 : value_number(pair);
+    }
     else if (pair_is(pair, SC_RELAY_PARAM_HOP)) {
         hop = value_number(pair);
         r->hop = hop < 1000 ? (unsigned)hop : 1000;
@@ -163,6 +166,7 @@ int sc_request_body(sc_request *r, const uint8_t *data, size_t len)
         memcpy(room + FCGIW_HEADER_LEN, data, len);
     }
     sc_buffer_commit(&r->wire, FCGIW_HEADER_LEN + len);
+    r->body += len;
     return 0;
 }
 
@@ -195,6 +199,11 @@ void sc_request_sent(sc_request *r, size_t n)
 bool sc_request_all_sent(const sc_request *r)
 {
     return r->state == SC_REQUEST_WHOLE && r->sent == sc_buffer_len(&r->wire);
+}
+
+bool sc_request_measured(const sc_request *r)
+{
+    return r->state == SC_REQUEST_WHOLE && r->body == r->announced;
 }
 
 void sc_request_rewind(sc_request *r)

@@ -37,6 +37,8 @@ typedef struct {
     bool      safe;    /* GET, HEAD or OPTIONS: running it twice would do no harm */
     bool      intact;  /* wire still holds all of it, however much was sent */
     bool      retried; /* ran into a dead kept connection once */
+    uint64_t  announced; /* CONTENT_LENGTH; 0 without one, UINT64_MAX when it is no number */
+    uint64_t  body;    /* bytes of STDIN so far */
     unsigned  hop;     /* SIDECAR_HOP, 0: came from a web server */
     uint64_t  epoch;   /* SIDECAR_EPOCH */
     sc_buffer wire;
@@ -62,6 +64,10 @@ void sc_request_sent(sc_request *r, size_t n);
 
 /* True when the upstream has been sent the request to its end. */
 bool sc_request_all_sent(const sc_request *r);
+
+/* True when the body is whole and as long as CONTENT_LENGTH said: who reads that
+ * much of it has not read its end. */
+bool sc_request_measured(const sc_request *r);
 
 /* Starts over on another connection; only when intact. */
 void sc_request_rewind(sc_request *r);

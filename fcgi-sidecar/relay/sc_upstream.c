@@ -133,48 +133,24 @@ static void upstream_is_ready(sc_upstream *u)
     sc_dispatch_wake(relay);
 }
 
-/* Sends BEGIN_REQUEST ahead.  A failure is no more than a connection that has
- * gone: nothing was asked on it. */
-void sc_upstream_offer(sc_upstream *u)
+static bool all_read(const sc_upstream *u)
 {
-    static const fcgiw_begin begin = { FCGIW_RESPONDER, FCGIW_KEEP_CONN };
-    sc_relay *relay = u->target->relay;
-    uint8_t record[FCGIW_HEADER_LEN + FCGIW_BODY_LEN];
+    int unread = 0;
 
-    if (!u->target->proves) {
-        upstream_is_ready(u);
-        return;
-    }
-    sc_upstream_move(u, SC_UPSTREAM_OFFERED);
-    fcgiw_begin_encode(record, SC_REQUEST_ID, &begin);
-    /* 16 bytes into an empty socket buffer are taken whole or not at all. */
-    if (send(u->io.fd, record, sizeof(record), MSG_NOSIGNAL) != (ssize_t)sizeof(record)) {
-        if (!u->used) {
-            sc_target_dropped(u->target);
-        }
-        sc_upstream_close(u);
-        return;
-    }
-    if (!u->used) {
-        sc_timer_start(&relay->loop, &relay->after_upstream_idle, &u->timer);
-    }
+    return ioctl(u->io.fd, SIOCOUTQ, &unread) == 0 && unread < NOTHING_UNREAD;
 }
 
-static void upstream_connected(sc_upstream *u)
+/* A failure is no more than a connection that has gone: nothing was asked on
+ * it. */
+static bool send_ahead(sc_upstream *u)
 {
-    int error = 0;
-    socklen_t len = sizeof(error);
+    static const fcgiw_begin begin = { FCGIW_RESPONDER, FCGIW_KEEP_CONN };
+    uint8_t record[FCGIW_HEADER_LEN + FCGIW_BODY_LEN];
 
-    if (getsockopt(u->io.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0) {
-        error = errno;
-    }
-    if (error != 0) {
-        sc_target_down(u->target, "connect", error);
-        sc_upstream_close(u);
-        return;
-    }
-    sc_timer_stop(&u->timer);
-    sc_upstream_offer(u);
+    fcgiw_begin_encode(record, SC_REQUEST_ID, &begin);
+    /* 16 bytes into an empty socket buffer are taken whole or not at all. */
+    u->begun = send(u->io.fd, record, sizeof(record), MSG_NOSIGNAL) == (ssize_t)sizeof(record);
+    return u->begun;
 }
 
 /* OFFERED or READY: nothing may come from the peer but its end. */
@@ -199,25 +175,91 @@ bool sc_upstream_silent(sc_upstream *u)
     return false;
 }
 
-void sc_upstream_check_offer(sc_upstream *u)
+/* OFFERED, `read`: has the peer read all that was sent? */
+static void judge_offer(sc_upstream *u, bool read)
 {
-    int unread = 0;
-
-    if (u->abandoned) {
-        if (ioctl(u->io.fd, SIOCOUTQ, &unread) < 0 || unread < NOTHING_UNREAD) {
-            sc_upstream_close(u);
-        }
-        return;
-    }
+    /* A worker that is about to exit shuts its side first and then reads over
+     * what there is: look for the end after the reading, never before. */
+    u->readable |= read;
     if (!sc_upstream_silent(u)) {
         if (!u->used) {
             sc_target_dropped(u->target);
         }
         sc_upstream_close(u);
     }
-    else if (ioctl(u->io.fd, SIOCOUTQ, &unread) == 0 && unread < NOTHING_UNREAD) {
+    else if (read) {
         upstream_is_ready(u);
     }
+}
+
+void sc_upstream_check_offer(sc_upstream *u)
+{
+    bool read = all_read(u);
+
+    if (!u->abandoned) {
+        judge_offer(u, read);
+    }
+    else if (read) {
+        sc_upstream_close(u);
+    }
+}
+
+/* Does the worker say by itself, in reading the end of the last request's
+ * STDIN, that it wants the next one?  False: it has to be asked. */
+static bool tells_return(sc_upstream *u)
+{
+    sc_target *t = u->target;
+    bool read;
+
+    if (!u->used || !u->measured) {
+        return false;
+    }
+    read = all_read(u);
+    t->late_reader |= !read;
+    if (t->late_reader) {
+        judge_offer(u, read);
+    }
+    return t->late_reader;
+}
+
+void sc_upstream_offer(sc_upstream *u)
+{
+    sc_relay *relay = u->target->relay;
+
+    if (!u->target->proves) {
+        upstream_is_ready(u);
+        return;
+    }
+    sc_upstream_move(u, SC_UPSTREAM_OFFERED);
+    if (tells_return(u)) {
+        return;
+    }
+    if (!send_ahead(u)) {
+        if (!u->used) {
+            sc_target_dropped(u->target);
+        }
+        sc_upstream_close(u);
+    }
+    else if (!u->used) {
+        sc_timer_start(&relay->loop, &relay->after_upstream_idle, &u->timer);
+    }
+}
+
+static void upstream_connected(sc_upstream *u)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+
+    if (getsockopt(u->io.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0) {
+        error = errno;
+    }
+    if (error != 0) {
+        sc_target_down(u->target, "connect", error);
+        sc_upstream_close(u);
+        return;
+    }
+    sc_timer_stop(&u->timer);
+    sc_upstream_offer(u);
 }
 
 static void upstream_event(sc_io *io, uint32_t events)

@@ -10,11 +10,18 @@
  *                  ^                         | END_REQUEST
  *                  +-------------------------+
  *
- *   OFFERED  BEGIN_REQUEST (16 bytes, keep) has been sent ahead.  The kernel
- *            tells with SIOCOUTQ whether the peer has read them, and EPOLLOUT
- *            when it does.  Closing such a connection executes nothing.
- *   READY    a worker has read it and waits for the parameters.
- *   BUSY     parameters and body are sent, the answer is passed on.
+ *   OFFERED  no worker is known to read from it. The kernel tells with SIOCOUTQ
+ *            whether the peer has read everything, and EPOLLOUT when it does.
+ *            A new connection was sent BEGIN_REQUEST (16 bytes, keep) ahead, for
+ *            a worker to read. One that has carried a request needs no such
+ *            question where the workers read late: php-fpm leaves the end of
+ *            STDIN unread until it wants the next request, so in reading it a
+ *            worker says that it is back. That holds for a body as long as its
+ *            CONTENT_LENGTH said, and is relied on when it was seen: when there
+ *            was something unread as END_REQUEST came. Else BEGIN_REQUEST is
+ *            sent ahead here, too. Closing such a connection executes nothing.
+ *   READY    a worker has read it and waits for the request.
+ *   BUSY     (BEGIN_REQUEST,) parameters and body are sent, the answer is passed on.
  *
  * What follows: more connections than workers do no harm (the surplus stays
  * OFFERED), a request never queues behind a script that still runs after its
@@ -72,7 +79,8 @@ apr_time_t sc_target_oldest(const sc_target *t);
 /* Changes the state, the list and the counts; the only place that does. */
 void sc_upstream_move(sc_upstream *u, enum sc_upstream_state state);
 
-/* Sends BEGIN_REQUEST ahead (TCP: nothing, it is READY at once). */
+/* Waits until a worker is there for a request, having sent BEGIN_REQUEST ahead
+ * where needed (TCP: it is READY at once). */
 void sc_upstream_offer(sc_upstream *u);
 
 /* OFFERED or READY: false when the peer has ended, or said something. */

@@ -200,12 +200,38 @@ static void sent_again_only_while_intact(void **state)
     sc_request_reset(&r);
 }
 
+/* A body is measured when it is whole and as long as CONTENT_LENGTH said. */
+static void measured_bodies(void **state)
+{
+    const struct { const char *length; size_t body; bool measured; } cases[] = {
+        { NULL, 0, true }, { "", 0, true }, { "0", 0, true }, { "5", 5, true }, { "05", 5, true },
+        { NULL, 5, false }, { "", 5, false }, { "5", 0, false }, { "5", 4, false }, { "5", 6, false },
+        { " 5", 5, false }, { "5x", 5, false }, { "-1", 0, false }
+    };
+    sc_request r = { 0 };
+    size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        with_pair(&r, cases[i].length != NULL ? "CONTENT_LENGTH" : "NONE", cases[i].length != NULL ? cases[i].length : "");
+        if (cases[i].body > 0) {
+            assert_int_equal(sc_request_body(&r, (const uint8_t *)"123456", cases[i].body), 0);
+        }
+        assert_false(sc_request_measured(&r));
+        assert_int_equal(sc_request_body_end(&r), 0);
+        if (sc_request_measured(&r) != cases[i].measured) {
+            fail_msg("CONTENT_LENGTH \"%s\", %zu bytes of body", cases[i].length == NULL ? "none" : cases[i].length,
+                     cases[i].body);
+        }
+        sc_request_reset(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_parameters), cmocka_unit_test(methods),
         cmocka_unit_test(own_parameters_are_taken_out), cmocka_unit_test(bounds_and_broken_pairs),
-        cmocka_unit_test(sent_again_only_while_intact)
+        cmocka_unit_test(sent_again_only_while_intact), cmocka_unit_test(measured_bodies)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
