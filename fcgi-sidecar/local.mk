@@ -24,6 +24,8 @@ SC_RELAY = \
 	%D%/relay/sc_listen.c \
 	%D%/relay/sc_loop.c %D%/relay/sc_loop.h \
 	%D%/relay/sc_relay.c %D%/relay/sc_relay.h %D%/relay/sc_relay_core.h \
+	%D%/relay/sc_relay_calls.c \
+	%D%/relay/sc_relay_config.c \
 	%D%/relay/sc_relay_stats.c \
 	%D%/relay/sc_request.c %D%/relay/sc_request.h \
 	%D%/relay/sc_target.c \

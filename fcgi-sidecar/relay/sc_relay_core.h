@@ -1,7 +1,9 @@
 /*
  * sc_relay_core.h -- what the files of the relay share; not for others.
  *
- *   sc_relay.c         life, thread, calls of other threads
+ *   sc_relay.c         life, thread
+ *   sc_relay_config.c  defaults and ranges
+ *   sc_relay_calls.c   what other threads ask for
  *   sc_relay_stats.c   numbers, log
  *   sc_listen.c        listeners
  *   sc_dispatch.c      modes, the queue, which request gets which connection
@@ -192,6 +194,19 @@ struct sc_relay {
 
     _Atomic uint64_t count[SC_COUNTS];
 };
+
+/* sc_relay_config.c: the status and text of a value that is out of range. */
+apr_status_t sc_relay_config_check(const sc_relay_config *config, char *error, size_t error_size);
+
+/* sc_relay_calls.c */
+
+/* Takes new calls and looks whether the moment of those that wait has come;
+ * returns when to look again (monotonic), 0: no time is set.  Once an iteration. */
+apr_time_t sc_calls_handle(sc_relay *relay);
+/* The loop has ended: nobody waits for it any more, or will. */
+void sc_calls_refuse(sc_relay *relay);
+/* Nothing that came through us runs in PHP any more. */
+bool sc_relay_drained(const sc_relay *relay);
 
 /* sc_relay_stats.c */
 void sc_count_add(sc_relay *relay, enum sc_count which, uint64_t n);

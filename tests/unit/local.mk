@@ -8,6 +8,7 @@ UNIT_TESTS = \
 	tests/unit/test_sc_relay_clients \
 	tests/unit/test_sc_relay_control \
 	tests/unit/test_sc_relay_faults \
+	tests/unit/test_sc_relay_forward \
 	tests/unit/test_sc_relay_noise \
 	tests/unit/test_sc_relay_return \
 	tests/unit/test_sc_request \
@@ -56,6 +57,9 @@ tests_unit_test_sc_relay_noise_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
 tests_unit_test_sc_request_SOURCES = %D%/test_sc_request.c %D%/testlib.h
 tests_unit_test_sc_request_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(APR_CFLAGS)
 tests_unit_test_sc_request_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
+tests_unit_test_sc_relay_forward_SOURCES = %D%/test_sc_relay_forward.c $(RELAY_BED)
+tests_unit_test_sc_relay_forward_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(APR_CFLAGS)
+tests_unit_test_sc_relay_forward_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
 tests_unit_test_sc_relay_return_SOURCES = %D%/test_sc_relay_return.c $(RELAY_BED)
 tests_unit_test_sc_relay_return_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(APR_CFLAGS)
 tests_unit_test_sc_relay_return_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
