@@ -4,7 +4,7 @@ PACKAGES_RUN="apache2-bin php-fpm php-cli php-sqlite3 sqlite3 python3"
 PACKAGES_BUILD="autoconf automake libtool pkg-config gcc make libc6-dev apache2-dev libapr1-dev libaprutil1-dev
     libsqlite3-dev libfcgi-dev libmicrohttpd-dev libssl-dev libjansson-dev libcurl4-openssl-dev"
 PACKAGES_TEST="git libcmocka-dev clang shellcheck curl openssl xz-utils prometheus spin python3-pytest python3-pytest-xdist python3-selenium
-    python3-yaml"
+    python3-yaml iproute2"
 
 # Ubuntu has Chromium only as a snap, which is no package: there the browser tests skip and say so.
 if ! grep -qs '^ID=ubuntu' /etc/os-release; then
