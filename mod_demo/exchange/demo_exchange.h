@@ -62,7 +62,8 @@ typedef struct {
 
 /* What the header of an answer changes of the request_rec, as it was before. */
 typedef struct {
-    apr_table_t *headers_out; /* a copy; NULL: nothing was kept */
+    bool kept;                /* false: nothing was, the rest means nothing */
+    apr_table_t *headers_out; /* a copy; NULL: there were none, as nearly always */
     const char *content_type;
     const char *status_line;
     apr_off_t clength;
@@ -98,6 +99,7 @@ typedef struct {
     bool slow;              /* the client does not keep up: to the file */
     bool spool_full;        /* the file is at its cap: streaming, at the client's pace */
     bool eos;               /* EOS was passed */
+    bool replaced;          /* a filter of httpd sent another answer: nothing more is passed */
 } demo_output;
 
 typedef struct {

@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include "apr_strings.h"
+#include "http_core.h"
 #include "http_log.h"
 #include "http_protocol.h"
 #include "util_filter.h"
@@ -69,6 +70,18 @@ static int too_large(demo_exchange *x)
               "the request body exceeds DemoSpool max=");
     ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, x->r, "DM1030: the request body exceeds DemoSpool "
                   "max=%" APR_OFF_T_FMT " bytes", x->dir->spool.max);
+    return HTTP_REQUEST_ENTITY_TOO_LARGE;
+}
+
+/* httpd's own filter would say so when the body is read: after the client was
+ * invited to send it, and with DemoRequestBuffering off after PHP has begun. */
+static int over_limit(demo_exchange *x, apr_off_t stated)
+{
+    demo_fail(x, DEMO_PHASE_CLIENT, HTTP_REQUEST_ENTITY_TOO_LARGE, 0,
+              "the request body exceeds httpd's LimitRequestBody");
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, x->r, "DM1036: the request body of %" APR_OFF_T_FMT
+                  " bytes exceeds httpd's LimitRequestBody of %" APR_OFF_T_FMT, stated,
+                  ap_get_limit_req_body(x->r));
     return HTTP_REQUEST_ENTITY_TOO_LARGE;
 }
 
@@ -188,6 +201,9 @@ int demo_body_begin(demo_exchange *x)
     request->has_body = announced(r, stated);
     if (!request->has_body) {
         return OK;
+    }
+    if (ap_get_limit_req_body(r) > 0 && stated > ap_get_limit_req_body(r)) {
+        return over_limit(x, stated);
     }
     request->incoming = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     if (!x->dir->request_buffering && stated > 0) {

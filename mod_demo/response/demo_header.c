@@ -179,8 +179,10 @@ static void before_keep(demo_exchange *x)
 
     if (x->conn->counted) {
         x->answer.before = (demo_before){
-            .headers_out = apr_table_copy(r->pool, r->headers_out), .content_type = r->content_type,
-            .status_line = r->status_line, .clength = r->clength, .status = r->status
+            .kept = true, .content_type = r->content_type, .status_line = r->status_line,
+            .clength = r->clength, .status = r->status,
+            .headers_out = apr_is_empty_table(r->headers_out)
+                           ? NULL : apr_table_copy(r->pool, r->headers_out)
         };
     }
 }
@@ -190,8 +192,13 @@ void demo_header_take_back(demo_exchange *x)
     request_rec *r = x->r;
     const demo_before *b = &x->answer.before;
 
-    if (b->headers_out != NULL) {
-        r->headers_out = b->headers_out;
+    if (b->kept) {
+        if (b->headers_out != NULL) {
+            r->headers_out = b->headers_out;
+        }
+        else {
+            apr_table_clear(r->headers_out);
+        }
         r->content_type = b->content_type;
         r->status_line = b->status_line;
         r->clength = b->clength;

@@ -23,6 +23,12 @@ static apr_size_t hold_max(const demo_exchange *x)
     return x->dir->spool.memory < HOLD_MAX ? (apr_size_t)x->dir->spool.memory : HOLD_MAX;
 }
 
+/* Of an answer of which the script gives all, without a range of its own. */
+static bool wants_range(const request_rec *r)
+{
+    return r->status == HTTP_OK && apr_table_get(r->headers_in, "Range") != NULL;
+}
+
 void demo_output_begin(demo_exchange *x, bool immediate)
 {
     demo_output *o = &x->output;
@@ -30,8 +36,9 @@ void demo_output_begin(demo_exchange *x, bool immediate)
     demo_turn_limit(x);
     o->bb = apr_brigade_create(x->r->pool, x->r->connection->bucket_alloc);
     o->immediate = immediate;
-    /* A stream of HTTP/2 has no socket to look at: its buffers block. */
-    o->slow = x->r->connection->master != NULL && !immediate;
+    /* A stream of HTTP/2 has no socket to look at: its buffers block.  And httpd
+     * cuts a range out of an answer that it gets whole. */
+    o->slow = !immediate && (x->r->connection->master != NULL || wants_range(x->r));
     demo_spool_init(&o->spool, &x->dir->spool, DEMO_DIR_RESPONSE, x->r->pool);
 }
 
@@ -41,16 +48,33 @@ static bool client_lost(demo_exchange *x, apr_status_t rv)
     return demo_fail(x, DEMO_PHASE_CLIENT, DEMO_STATUS_CLIENT_GONE, rv, "the client went away");
 }
 
+/* A filter would not have the answer and has sent one of its own: 416 for a range
+ * that is not there, what a filter that looks into bodies says.  What the
+ * backend still sends is for nobody. */
+static void replaced(demo_exchange *x)
+{
+    x->output.replaced = x->output.eos = true;
+    x->answer.discard = true;
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, x->r, "DM1053: a filter of httpd answered %d instead "
+                  "of passing the answer on", x->r->status);
+}
+
 /* What is held, down the filters. */
 static bool pass(demo_exchange *x)
 {
     demo_output *o = &x->output;
-    apr_status_t rv;
+    apr_status_t rv = APR_SUCCESS;
 
     o->passed = true;
     o->held = 0;
-    rv = ap_pass_brigade(x->r->output_filters, o->bb);
+    if (!o->replaced) {
+        rv = ap_pass_brigade(x->r->output_filters, o->bb);
+    }
     apr_brigade_cleanup(o->bb);
+    if (rv == AP_FILTER_ERROR && !x->r->connection->aborted) {
+        replaced(x);
+        return true;
+    }
     if (rv != APR_SUCCESS || x->r->connection->aborted) {
         return client_lost(x, rv);
     }
