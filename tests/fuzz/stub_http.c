@@ -24,10 +24,13 @@
 #include "apr_lib.h"
 #include "apr_portable.h"
 #include "apr_strings.h"
+#include "ap_listen.h"
 #include "ap_mpm.h"
 #include "http_connection.h"
+#include "http_core.h"
 #include "http_log.h"
 #include "http_protocol.h"
+#include "scoreboard.h"
 #include "util_filter.h"
 
 #include "mod_demo/exchange/demo_spool.h"
@@ -60,6 +63,7 @@ static struct {
     demo_exchange exchange;
     request_rec request;
     conn_rec connection, master;
+    void *connection_config[1];
     server_rec server;
 } now;
 
@@ -142,6 +146,9 @@ stub_result *stub_begin(const stub_plan *plan)
     now.connection.base_server = &now.server;
     now.connection.bucket_alloc = apr_bucket_alloc_create(now.pool);
     now.connection.keepalive = AP_CONN_KEEPALIVE;
+    demo_module.module_index = 0;
+    now.connection_config[0] = NULL;
+    now.connection.conn_config = (ap_conf_vector_t *)now.connection_config;
     now.connection.master = plan->http2 ? &now.master : NULL;
     stub_request(s)->header_only = plan->head;
     memset(x, 0, sizeof *x);
@@ -290,6 +297,25 @@ apr_status_t __wrap_apr_file_write_full(apr_file_t *file, const void *buf, apr_s
 }
 
 /* --- httpd: the log ------------------------------------------------------------------ */
+
+/* No MPM: no turns of threads, see demo_turn.h. */
+ap_listen_rec *ap_listeners;
+
+apr_status_t ap_mpm_query(int query_code, int *result)
+{
+    *result = 0;
+    return APR_ENOTIMPL;
+}
+
+apr_socket_t *ap_get_conn_socket(conn_rec *c)
+{
+    return NULL;
+}
+
+int ap_update_child_status_from_conn(ap_sb_handle_t *sbh, int status, conn_rec *c)
+{
+    return 0;
+}
 
 int ap_run_generate_log_id(const conn_rec *c, const request_rec *r, const char **id)
 {
