@@ -372,3 +372,43 @@ def test_cron_jobs_and_checkpoints_in_hand_overs(net, tmp):
     assert holds(w, a, b) is b
     assert set(committed) <= set(rows) and len(rows) == len(set(rows))
     assert len(committed) > 20
+
+
+def test_php_that_asks_for_a_rollback_journal(net):
+    """The log is what a standby follows: a script can not take it away, and loses nothing by trying."""
+    a, b, _, _ = net()
+    a.start()
+    b.start()
+    for mode in ("delete", "truncate", "memory", "off"):
+        con = sqlite3.connect(a.sidecar.database, timeout=1)
+        try:
+            assert con.execute(f"PRAGMA journal_mode={mode}").fetchone()[0] == "wal"
+        except sqlite3.OperationalError as e:
+            assert "locked" in str(e)
+        con.execute("INSERT INTO writes VALUES (?, 'script')", (mode,))
+        con.commit()
+        con.close()
+    level(a, b)
+    a.sidecar.pre_stop(timeout=120)
+    assert b.state == "PRIMARY" and sorted(b.rows()) == ["delete", "memory", "off", "truncate"]
+    con = sqlite3.connect(b.sidecar.database, timeout=5)
+    assert con.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    con.close()
+
+
+def test_a_rollback_journal_while_the_sidecar_is_down(net):
+    """PHP goes on beside a sidecar that restarts, and then nobody keeps it from changing the mode."""
+    a, b, _, _ = net()
+    a.start()
+    b.start()
+    a.sidecar.kill()
+    con = sqlite3.connect(a.sidecar.database, timeout=5)
+    assert con.execute("PRAGMA journal_mode=delete").fetchone()[0] == "delete"
+    con.execute("INSERT INTO writes VALUES ('meanwhile', 'script')")
+    con.commit()
+    con.close()
+    paths.give(a.sidecar.database)
+    a.sidecar.start()
+    level(a, b)
+    a.sidecar.pre_stop(timeout=120)
+    assert b.state == "PRIMARY" and b.rows() == ["meanwhile"] and b.integrity() == "ok"

@@ -194,11 +194,12 @@ if WALK:
     @pytest.mark.parametrize("phase", ["cut-over", "copy"])
     @pytest.mark.parametrize("action", ["kill", "fail", "short"])
     def test_every_call(bed, phase, side, kind, action):
-        """From the first to the last there is: three numbers in a row that no call had end it."""
+        """From the first to the last there is: three numbers in a row that no call had end it. Of the many alike that come
+        late (pages, messages of the base) some are left out."""
         if action == "short" and kind not in ("write", "net", "read"):
             pytest.skip("there is no half of it")
         for error in ERRORS[kind] if action == "fail" else ["EIO"]:
             n = missed = 0
             while missed < 3:
-                n += 1
+                n += 1 if n < 24 else n // 6
                 missed = 0 if bed.case(phase, side, kind, n, action, error) else missed + 1

@@ -1,7 +1,9 @@
 """The tests' own tools: what they promise is what the other tests build on."""
 import hashlib
 import pwd
+import shutil
 import signal
+import subprocess
 
 import pytest
 
@@ -180,3 +182,18 @@ def test_growth_is_told_from_noise_and_steps(of, grows):
 
 def test_growth_of_a_few_points_is_not_judged():
     assert growth.judge([(0, 1), (1, 1000)], 256)["grows"] is None
+
+
+@pytest.mark.parametrize("change, says", [
+    (lambda t: t, ""),
+    (lambda t: t.replace("SC_MOVE(DRAINING,   PRIMARY,", "// "), "DRAINING -> PRIMARY is only in the model"),
+    (lambda t: t + 'SC_MOVE(SYNCING, PRIMARY, "by itself")\n', "SYNCING -> PRIMARY is only in the code's table"),
+], ids=["as it is", "a move less", "a move more"])
+def test_the_codes_moves_are_compared_with_the_models(tmp, change, says):
+    node = tmp / "fcgi-sidecar" / "node"
+    node.mkdir(parents=True)
+    table = (paths.TOP / "fcgi-sidecar" / "node" / "sc_states.def").read_text()
+    (node / "sc_states.def").write_text(change(table))
+    shutil.copytree(paths.TOP / "tests" / "model", tmp / "tests" / "model")
+    r = subprocess.run([tmp / "tests" / "model" / "check", "--tables"], capture_output=True, text=True)
+    assert (r.returncode, says in r.stdout) == (1 if says else 0, True), r.stdout + r.stderr
