@@ -1,5 +1,7 @@
 #include "mod_demo/response/demo_header.h"
 
+#include <stdlib.h>
+
 #include "apr_strings.h"
 #include "http_protocol.h"
 
@@ -110,7 +112,7 @@ static bool summarize(demo_exchange *x, const char *header, size_t len, summary 
  * what the client would get: Status: 599, as of PHP's http_response_code(599). */
 static bool has_reason(int status)
 {
-    return atoi(ap_get_status_line(status)) == status;
+    return strtol(ap_get_status_line(status), NULL, 10) == status;
 }
 
 static void status_set(request_rec *r, const summary *sum)

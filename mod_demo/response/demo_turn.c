@@ -87,7 +87,8 @@ void demo_turn_limit(const demo_exchange *x)
     now = demo_now();
     if (now - client->turn > TURN_MAX_US) {
         if (others_wait()) {
-            c->keepalive = AP_CONN_CLOSE;
+            /* So, and not by c->keepalive: an answer of unknown length stays chunked. */
+            apr_table_setn(x->r->headers_out, "Connection", "close");
         }
         client->turn = now;
     }

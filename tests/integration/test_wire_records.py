@@ -88,8 +88,11 @@ def test_wire_end_request_split_over_reads_keeps_the_connection(ask, backend):
 
 def test_wire_bytes_behind_the_end_close_the_connection(ask, server, backend):
     evil = fcgi.response("mine") + fcgi.response("of another request")
-    for _ in range(4):
+    assert ask(evil).body == b"mine"
+    before = backend.connections
+    for n in range(1, 5):
         assert ask(evil).body == b"mine"
+        assert backend.connections == before + n        # none of them was used again
     wait.until(lambda: server.error_log.grep("DM1041"), 5, "the note of left-over bytes")
     for _ in range(4):
         assert ask(fcgi.response("clean")).body == b"clean"
