@@ -130,7 +130,12 @@ apr_status_t sc_node_attend(sc_node *n, sc_error *err)
 
     pthread_mutex_lock(&n->lock);
     if (n->db == NULL && n->state.id == SC_STATE_PRIMARY && n->taking_over == 0) {
-        rv = sc_db_open(&n->db, n->options->database, err);
+        /* Nobody lifts the fence of a database that is open: a GRANT whose first half failed
+         * would be answered, and everything that is written be refused. */
+        rv = unfence_file(n->options->database, err);
+        if (rv == APR_SUCCESS) {
+            rv = sc_db_open(&n->db, n->options->database, err);
+        }
         pthread_cond_broadcast(&n->changed);
     }
     pthread_mutex_unlock(&n->lock);

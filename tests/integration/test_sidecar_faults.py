@@ -347,6 +347,24 @@ def test_the_successor_is_lost_after_its_promise(pair, restart):
         t.join(60 * wait.FACTOR)
 
 
+def test_the_fence_is_lifted_though_it_failed_once(pair):
+    """PRIMARY is saved, the fence can not be lifted; before GRANT comes again the database is opened for the next standby."""
+    a, b, _ = pair("new", "activate>pwrite:1:ENOSPC")
+    a.start()
+    b.start()
+    t = threading.Thread(target=a.sidecar.pre_stop, kwargs={"timeout": 120})
+    t.start()
+    wait.until(lambda: "can not unfence" in b.sidecar.log(), 20, "the failure", every=0.001)
+    a.sidecar.proc.send(signal.SIGSTOP)
+    time.sleep(2)                       # what serve tries again now and then, it tries meanwhile
+    a.sidecar.proc.send(signal.SIGCONT)
+    t.join(120 * wait.FACTOR)
+    assert (a.state, b.state) == ("FORWARDING", "PRIMARY")
+    with handover.Writers(a.php.docroot, [a.sidecar.relay, b.sidecar.relay], n=2, pause=0.01) as w:
+        w.wait(10)
+    assert w.failed == [] and set(w.acknowledged) <= set(b.rows())
+
+
 def test_promote_refuses_half_a_transaction(pair):
     """Killed in the middle of one, the primary gone for ever: only the operator can take that."""
     a, b, _ = pair("new", "apply>pwrite:2:kill")
