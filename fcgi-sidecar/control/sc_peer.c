@@ -416,7 +416,7 @@ apr_status_t sc_peer_request(const sc_peer_call *call, const json_t *body, json_
         *answer = NULL;
     }
     rv = peer_start(&p, call, body, err);
-    if (rv == APR_SUCCESS) {
+    if (p != NULL) {
         rv = read_json(p, call, answer, err);
     }
     sc_peer_close(p);
