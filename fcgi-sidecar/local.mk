@@ -5,6 +5,7 @@ SC_BASE = \
 	%D%/base/sc_bytes.c %D%/base/sc_bytes.h \
 	%D%/base/sc_crypto.c %D%/base/sc_crypto.h \
 	%D%/base/sc_dial.c %D%/base/sc_dial.h \
+	%D%/base/sc_direct.c %D%/base/sc_direct.h \
 	%D%/base/sc_error.c %D%/base/sc_error.h \
 	%D%/base/sc_fault.c %D%/base/sc_fault.h \
 	%D%/base/sc_file.c %D%/base/sc_file.h \

@@ -44,7 +44,7 @@ static int act(const char *action)
 {
     static const struct { const char *name; int value; } errnos[] = {
         { "EIO", EIO }, { "ENOSPC", ENOSPC }, { "ENOMEM", ENOMEM }, { "EBUSY", EBUSY },
-        { "ECONNRESET", ECONNRESET }, { "ETIMEDOUT", ETIMEDOUT }
+        { "EINVAL", EINVAL }, { "ECONNRESET", ECONNRESET }, { "ETIMEDOUT", ETIMEDOUT }
     };
     size_t i;
 

@@ -6,8 +6,8 @@
  * SIDECAR_FAULT chooses, as [ARM>]POINT:COUNT:ACTION separated by commas, the
  * COUNTth pass (1 is the first) of a point, counted from the first pass of the
  * point ARM on; ACTION is kill (SIGKILL of the own process), stop (SIGSTOP) or
- * the name of an errno (EIO, ENOSPC, ENOMEM, EBUSY, ECONNRESET, ETIMEDOUT).  A
- * POINT "*" counts all of them, so that a test can walk through every step of a
+ * the name of an errno (EIO, ENOSPC, ENOMEM, EBUSY, EINVAL, ECONNRESET,
+ * ETIMEDOUT).  A POINT "*" counts all of them, so that a test can walk through every step of a
  * hand-over.
  */
 #ifndef SC_FAULT_H

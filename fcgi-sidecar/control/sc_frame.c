@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "fcgi-sidecar/base/sc_bytes.h"
+#include "fcgi-sidecar/base/sc_direct.h"
+
+#define LEAD (SC_DIRECT_BLOCK - 4) /* before the payload: its fifth byte begins a block */
 
 static sc_tag *stream_tag(const sc_secret *secret, const char *nonce,
                           const uint8_t salt[SC_FRAME_SALT_LEN])
@@ -92,6 +95,21 @@ static apr_status_t read_salt(sc_frame_reader *r)
     return rv;
 }
 
+/* Room for len bytes of a message; what the last one left is not needed. */
+static apr_status_t make_room(sc_frame_reader *r, size_t len)
+{
+    if (LEAD + len > r->capacity) {
+        free(r->buffer);
+        r->capacity = 0;
+        r->buffer = sc_direct_alloc(LEAD + len);
+        if (r->buffer == NULL) {
+            return ENOMEM;
+        }
+        r->capacity = LEAD + len;
+    }
+    return APR_SUCCESS;
+}
+
 apr_status_t sc_frame_read(sc_frame_reader *r, enum sc_frame_type *type,
                            const uint8_t **payload, size_t *len)
 {
@@ -110,41 +128,35 @@ apr_status_t sc_frame_read(sc_frame_reader *r, enum sc_frame_type *type,
     if (n > SC_FRAME_PAYLOAD_MAX) {
         return SC_ECORRUPT;
     }
-    if (n + SC_TAG_LEN > r->capacity) {
-        uint8_t *bigger = realloc(r->payload, n + SC_TAG_LEN);
-
-        if (bigger == NULL) {
-            return ENOMEM;
-        }
-        r->payload = bigger;
-        r->capacity = n + SC_TAG_LEN;
+    rv = make_room(r, n + SC_TAG_LEN);
+    if (rv == APR_SUCCESS) {
+        rv = r->read(r->context, r->buffer + LEAD, n + SC_TAG_LEN);
     }
-    rv = r->read(r->context, r->payload, n + SC_TAG_LEN);
     if (rv != APR_SUCCESS) {
         return rv;
     }
     sc_tag_begin(r->tag, r->sequence);
     sc_tag_add(r->tag, head, sizeof(head));
-    sc_tag_add(r->tag, r->payload, n);
+    sc_tag_add(r->tag, r->buffer + LEAD, n);
     sc_tag_end(r->tag, want);
-    if (!sc_equal_constant_time(want, r->payload + n, SC_TAG_LEN)
+    if (!sc_equal_constant_time(want, r->buffer + LEAD + n, SC_TAG_LEN)
         || sc_get_u64(head + 8) != r->sequence++) {
         return SC_EAUTH;
     }
     *type = (enum sc_frame_type)sc_get_u32(head);
-    *payload = r->payload;
+    *payload = r->buffer + LEAD;
     *len = n;
     return APR_SUCCESS;
 }
 
 void sc_frame_swap(sc_frame_reader *r, uint8_t **buffer, size_t *capacity)
 {
-    uint8_t *payload = r->payload;
+    uint8_t *last = r->buffer;
     size_t room = r->capacity;
 
-    r->payload = *buffer;
+    r->buffer = *buffer;
     r->capacity = *capacity;
-    *buffer = payload;
+    *buffer = last;
     *capacity = room;
 }
 
@@ -157,8 +169,8 @@ void sc_frame_writer_free(sc_frame_writer *w)
 void sc_frame_reader_free(sc_frame_reader *r)
 {
     sc_tag_free(r->tag);
-    free(r->payload);
+    free(r->buffer);
     r->tag = NULL;
-    r->payload = NULL;
+    r->buffer = NULL;
     r->capacity = 0;
 }

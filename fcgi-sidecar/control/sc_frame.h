@@ -56,7 +56,7 @@ typedef struct {
     uint64_t sequence;
     sc_frame_read_fn read;
     void *context;
-    uint8_t *payload;  /* of the last message, owned */
+    uint8_t *buffer;   /* of the last message's payload, owned; see sc_frame_read() */
     size_t capacity;
 } sc_frame_reader;
 
@@ -76,8 +76,9 @@ apr_status_t sc_frame_reader_init(sc_frame_reader *r, const sc_secret *secret, c
 apr_status_t sc_frame_write(sc_frame_writer *w, enum sc_frame_type type,
                             const sc_frame_part *parts, size_t n);
 
-/* *payload is valid until the next call.  SC_EAUTH: tag or sequence is wrong;
- * SC_ECORRUPT: length too big; else what the source said. */
+/* *payload is valid until the next call; what follows its first four bytes (the
+ * pages of SC_FRAME_PAGES) lies at a whole block of sc_direct.h.  SC_EAUTH: tag or
+ * sequence is wrong; SC_ECORRUPT: length too big; else what the source said. */
 apr_status_t sc_frame_read(sc_frame_reader *r, enum sc_frame_type *type,
                            const uint8_t **payload, size_t *len);
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "fcgi-sidecar/base/sc_bytes.h"
+#include "fcgi-sidecar/base/sc_direct.h"
 #include "fcgi-sidecar/base/sc_fault.h"
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/base/sc_log.h"
@@ -25,7 +26,7 @@ apr_status_t sc_incoming_init(sc_incoming *im, sc_node *n, sc_error *err)
 {
     memset(im, 0, sizeof(*im));
     im->node = n;
-    im->fd = im->left.partial_fd = im->left.old_fd = -1;
+    im->fd = im->direct = im->left.partial_fd = im->left.old_fd = -1;
     return sc_incoming_path(n, im->path, sizeof(im->path)) ? APR_SUCCESS
         : sc_error_errno(err, ENAMETOOLONG, "--state-dir");
 }
@@ -99,6 +100,7 @@ apr_status_t sc_incoming_open(sc_incoming *im, bool resume, sc_error *err)
         return sc_error_errno(err, ENOSPC, "no room for the base, %llu bytes, in %s",
                               (unsigned long long)im->bytes, im->path);
     }
+    im->direct = sc_direct_open(im->path);
     if (resume) {
         sc_info("SC0413", "going on with what is here: %llu bytes of an unfinished copy, %llu of an "
                 "earlier image; the base has %llu", (unsigned long long)im->left.partial,
@@ -157,7 +159,9 @@ static void note_base(sc_incoming *im, size_t len)
 
     im->got += len;
     if (before / WRITEBACK_STEP != im->got / WRITEBACK_STEP) {
-        write_back(im, im->got / WRITEBACK_STEP * WRITEBACK_STEP);
+        if (im->direct < 0) {
+            write_back(im, im->got / WRITEBACK_STEP * WRITEBACK_STEP);
+        }
         sc_work_done(im->node, &im->node->start, im->got);
     }
 }
@@ -183,7 +187,7 @@ apr_status_t sc_incoming_take_pages(sc_incoming *im, const uint8_t *payload, siz
                           im->page_size);
     }
     if (rv == APR_SUCCESS) {
-        rv = sc_file_pwrite(im->fd, payload + 4, len - 4, (off_t)im->got);
+        rv = sc_direct_pwrite(&im->direct, im->fd, payload + 4, len - 4, (off_t)im->got);
     }
     if (rv == APR_SUCCESS && first == 1) {
         rv = write_fence(im);
@@ -211,7 +215,7 @@ static apr_status_t keep_piece(sc_incoming *im, uint8_t *buffer, size_t len)
         rv = sc_pages_put(&im->pages, number++, buffer + at, im->page_size);
     }
     if (rv == APR_SUCCESS && !sc_resume_in_place(&im->left, im->got)) {
-        rv = sc_file_pwrite(im->fd, buffer, len, (off_t)im->got);
+        rv = sc_direct_pwrite(&im->direct, im->fd, buffer, len, (off_t)im->got);
     }
     if (rv == APR_SUCCESS && im->got == 0) {
         rv = write_fence(im);
@@ -231,7 +235,7 @@ apr_status_t sc_incoming_take_same(sc_incoming *im, const uint8_t *payload, size
         || (bytes = (uint64_t)sc_get_u32(payload + 4) * im->page_size) > im->bytes - im->got) {
         return sc_error_set(err, SC_ECORRUPT, "the primary's base is malformed");
     }
-    buffer = malloc(SC_HAVE_BLOCK_MIN);
+    buffer = sc_direct_alloc(SC_HAVE_BLOCK_MIN);
     rv = buffer != NULL ? APR_SUCCESS : ENOMEM;
     while (bytes > 0 && rv == APR_SUCCESS) {
         size_t piece = bytes < SC_HAVE_BLOCK_MIN ? (size_t)bytes : SC_HAVE_BLOCK_MIN;
@@ -246,9 +250,16 @@ apr_status_t sc_incoming_take_same(sc_incoming *im, const uint8_t *payload, size
     return rv == APR_SUCCESS ? rv : sc_error_errno(err, rv, "can not go on with %s", im->path);
 }
 
+static void close_direct(sc_incoming *im)
+{
+    sc_file_close(im->direct);
+    im->direct = -1;
+}
+
 apr_status_t sc_incoming_end(sc_incoming *im, sc_error *err)
 {
     im->complete = im->fd >= 0 && im->got == im->bytes;
+    close_direct(im);
     return im->complete ? APR_SUCCESS
         : sc_error_set(err, SC_ECORRUPT, "the base is %llu bytes short",
                        (unsigned long long)(im->bytes - im->got));
@@ -267,6 +278,7 @@ apr_status_t sc_incoming_resize(sc_incoming *im, uint32_t pages)
 
 void sc_incoming_close(sc_incoming *im)
 {
+    close_direct(im);
     sc_file_close(im->fd);
     im->fd = -1;
     close_left(im);

@@ -3,7 +3,8 @@
  *
  * The base, from its first page to its last, goes into incoming.sqlite in
  * --state-dir: pages that the primary sends, and pages that lay here before,
- * where it says that they are the same (sc_resume.h).  The disk works meanwhile.
+ * where it says that they are the same (sc_resume.h): past the page cache, where
+ * the file system can (sc_direct.h), else with the disk working meanwhile.
  * Pages of the log are put into the same file afterwards.  Page 1 bears the
  * fence in the file, not in the digest.  Belongs to one thread.
  */
@@ -20,6 +21,7 @@ typedef struct {
     sc_node *node;
     char path[PATH_MAX];  /* of the file, while the base comes */
     int fd;               /* -1 before sc_incoming_open(); owned */
+    int direct;           /* its way past the page cache while the base comes, or -1 */
     size_t page_size;     /* set before it */
     uint64_t bytes;       /* of the base, as announced; set before it */
     uint64_t got;         /* of them, in place */

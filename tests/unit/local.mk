@@ -16,6 +16,7 @@ UNIT_TESTS = \
 	tests/unit/test_sc_frame \
 	tests/unit/test_sc_wal \
 	tests/unit/test_sc_have \
+	tests/unit/test_sc_direct \
 	tests/unit/test_balance \
 	tests/unit/test_shm_threads \
 	tests/unit/test_pool \
@@ -77,6 +78,9 @@ tests_unit_test_sc_frame_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CM
 tests_unit_test_sc_wal_SOURCES = %D%/test_sc_wal.c %D%/testlib.h
 tests_unit_test_sc_wal_CPPFLAGS = $(SIDECAR_CPPFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_sc_wal_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_sc_direct_SOURCES = %D%/test_sc_direct.c %D%/testlib.h
+tests_unit_test_sc_direct_CPPFLAGS = $(SIDECAR_CPPFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_sc_direct_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CMOCKA_LIBS)
 tests_unit_test_sc_have_SOURCES = %D%/test_sc_have.c %D%/testlib.h
 tests_unit_test_sc_have_CPPFLAGS = $(SIDECAR_CPPFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_sc_have_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CMOCKA_LIBS)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fcgi-sidecar/base/sc_direct.h"
 #include "fcgi-sidecar/control/sc_frame.h"
 #include "fcgi-sidecar/control/sc_message.h"
 #include "fcgi-sidecar/control/sc_nonce.h"
@@ -71,6 +72,7 @@ static unsigned read_all(struct wire *w, const char *nonce, apr_status_t *end)
             assert_int_equal(len, 5);
             assert_memory_equal(payload, "hello", 5);
         }
+        assert_int_equal((uintptr_t)(payload + 4) % SC_DIRECT_BLOCK, 0);
         n++;
     }
     sc_frame_reader_free(&in);
