@@ -36,6 +36,7 @@ SC_AUTHORITY = \
 	%D%/authority/sc_authority_file.c \
 	%D%/authority/sc_authority_lease.c
 SC_DATABASE = \
+	%D%/database/sc_check.c %D%/database/sc_check.h \
 	%D%/database/sc_db.c %D%/database/sc_db.h \
 	%D%/database/sc_db_fence.c %D%/database/sc_db_fence.h \
 	%D%/database/sc_db_file.c %D%/database/sc_db_file.h \

@@ -26,12 +26,12 @@ static void *sync_thread(void *context)
 }
 
 /* Check and sync at the same time: one needs the processor, the other the disk. */
-static apr_status_t check_and_sync(const char *path, int fd, sc_error *err)
+static apr_status_t check_and_sync(const sc_install *image, sc_error *err)
 {
-    struct sync_job job = { fd, APR_SUCCESS };
+    struct sync_job job = { image->fd, APR_SUCCESS };
     pthread_t thread;
-    bool threaded = pthread_create(&thread, NULL, sync_thread, &job) == 0;
-    apr_status_t rv = sc_db_check_file(path, err);
+    bool threaded = !image->checked && pthread_create(&thread, NULL, sync_thread, &job) == 0;
+    apr_status_t rv = image->checked ? APR_SUCCESS : sc_db_check_file(image->incoming, err);
 
     if (threaded) {
         pthread_join(thread, NULL);
@@ -40,7 +40,7 @@ static apr_status_t check_and_sync(const char *path, int fd, sc_error *err)
         sync_thread(&job);
     }
     return rv == APR_SUCCESS && job.rv != APR_SUCCESS
-        ? sc_error_errno(err, job.rv, "can not sync %s", path) : rv;
+        ? sc_error_errno(err, job.rv, "can not sync %s", image->incoming) : rv;
 }
 
 /* A database of unknown origin in the place of the new one is set aside. */
@@ -64,19 +64,18 @@ static void set_aside(const sc_node *n, bool unknown)
     }
 }
 
-apr_status_t sc_install_image(sc_node *n, const char *incoming, int fd, mode_t mode,
-                              sc_error *err)
+apr_status_t sc_install_image(sc_node *n, const sc_install *image, sc_error *err)
 {
     const sc_options *o = n->options;
-    apr_status_t rv = check_and_sync(incoming, fd, err);
+    apr_status_t rv = check_and_sync(image, err);
 
     if (rv == APR_SUCCESS) {
-        rv = sc_owner_apply(fd, o->database, o->owner, mode, err);
+        rv = sc_owner_apply(image->fd, o->database, o->owner, image->mode, err);
     }
     if (rv == APR_SUCCESS) {
         set_aside(n, !n->image_known);
         SC_STEP("install");
-        rv = sc_file_rename(incoming, o->database, err);
+        rv = sc_file_rename(image->incoming, o->database, err);
     }
     if (rv == APR_SUCCESS) {
         n->image_known = true;

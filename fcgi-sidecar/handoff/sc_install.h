@@ -6,10 +6,16 @@
 
 #include "fcgi-sidecar/node/sc_node.h"
 
-/* Checks the file `incoming` (open as fd, fenced), makes it durable, sets owner
- * and mode, and renames it to --database.  A database of unknown origin that is
- * there is renamed, not lost.  On failure --database is what it was. */
-apr_status_t sc_install_image(sc_node *n, const char *incoming, int fd, mode_t mode,
-                              sc_error *err);
+typedef struct {
+    const char *incoming; /* the file, fenced */
+    int fd;               /* open for writing */
+    mode_t mode;          /* that it gets */
+    bool checked;         /* its pages are those of a database that was checked */
+} sc_install;
+
+/* Checks the file, unless it was, makes it durable, sets owner and mode, and
+ * renames it to --database.  A database of unknown origin that is there is
+ * renamed, not lost.  On failure --database is what it was. */
+apr_status_t sc_install_image(sc_node *n, const sc_install *image, sc_error *err);
 
 #endif /* SC_INSTALL_H */

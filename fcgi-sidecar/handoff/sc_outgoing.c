@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "fcgi-sidecar/base/sc_bytes.h"
+#include "fcgi-sidecar/base/sc_fault.h"
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/database/sc_db_fence.h"
 
@@ -17,10 +18,10 @@ static apr_status_t send_hello(sc_outgoing *s, uint64_t bytes, mode_t mode)
 
     sc_node_state(s->node, &state);
     return sc_control_send_json(s->request, SC_FRAME_HELLO,
-        json_pack("{s:s, s:I, s:I, s:I, s:i, s:b, s:o}", "lineage", state.lineage,
+        json_pack("{s:s, s:I, s:I, s:I, s:i, s:b, s:b, s:o}", "lineage", state.lineage,
                   "epoch", (json_int_t)state.epoch, "page_size", (json_int_t)s->page_size,
                   "bytes", (json_int_t)bytes, "mode", (int)(mode & 0777),
-                  "resume", s->have->count > 0, "primary", sc_member_to_json(&s->node->self)));
+                  "resume", s->have->count > 0, "checks", !SC_FAULT("unchecked"), "primary", sc_member_to_json(&s->node->self)));
 }
 
 static apr_status_t send_pages(sc_outgoing *s, uint32_t first, const uint8_t *data, size_t len)

@@ -9,6 +9,7 @@
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/base/sc_log.h"
 #include "fcgi-sidecar/base/sc_nice.h"
+#include "fcgi-sidecar/database/sc_check.h"
 #include "fcgi-sidecar/database/sc_have.h"
 #include "fcgi-sidecar/database/sc_pages.h"
 #include "fcgi-sidecar/handoff/sc_follower.h"
@@ -31,6 +32,7 @@ struct stream {
     sc_pages pages;
     sc_wal_batch batch;
     sc_have have;         /* what the follower has of the base */
+    sc_check *check;      /* of the database it gets; NULL when it has passed */
     uint8_t *buffer;
     int64_t beat_ms, busy_ms;
 };
@@ -130,6 +132,45 @@ static apr_status_t send_heartbeat(struct stream *s)
                   "digest", sc_digest_to_json(s->pages.digest)));
 }
 
+static apr_status_t take_result(struct stream *s, sc_error *err)
+{
+    apr_status_t rv = sc_check_end(&s->check, false, err);
+
+    if (rv == SC_ECORRUPT) {
+        sc_fail("SC0418", "no standby may be made of this database: %s", err->text);
+        sc_control_send_json(s->request, SC_FRAME_DONE,
+                             json_pack("{s:i, s:s}", "code", sc_error_exit_code(rv), "text",
+                                       err->text));
+    }
+    return rv;
+}
+
+/* Frames do not wait for the check, but the word that all is there, which makes the
+ * follower a standby, does. */
+static apr_status_t send_beat(struct stream *s, sc_error *err)
+{
+    sc_node *n = s->node;
+    bool ended = s->check == NULL || sc_check_ended(s->check);
+    apr_status_t rv = APR_SUCCESS;
+
+    if (!ended) {
+        s->beat_ms = sc_now_ms();
+        return n->stopping || n->sealing ? ECANCELED
+            : sc_control_send_json(s->request, SC_FRAME_PROGRESS,
+                                   json_pack("{s:s}", "phase", "the primary checks its database"));
+    }
+    if (s->check != NULL) {
+        rv = take_result(s, err);
+    }
+    return rv == APR_SUCCESS ? send_heartbeat(s) : rv;
+}
+
+static bool beat_is_due(const struct stream *s)
+{
+    return sc_now_ms() - s->beat_ms >= HEARTBEAT_MS
+        || (s->check != NULL && (sc_check_ended(s->check) || s->node->sealing));
+}
+
 /* True when the log has frames to send, or could be begun anew if our read
  * transaction moved to its end. */
 static bool log_moved(const struct stream *s)
@@ -150,8 +191,9 @@ static apr_status_t follow_log(struct stream *s, sc_error *err)
     bool go_on = true;
     apr_status_t rv = send_log(s, err);
 
+    s->busy_ms = sc_now_ms();
     if (rv == APR_SUCCESS) {
-        rv = send_heartbeat(s); /* the first one says that the base is complete */
+        rv = send_beat(s, err);
     }
     while (rv == APR_SUCCESS && go_on) {
         int64_t now = sc_now_ms();
@@ -160,8 +202,8 @@ static apr_status_t follow_log(struct stream *s, sc_error *err)
             rv = send_log(s, err);
             s->busy_ms = now;
         }
-        else if (now - s->beat_ms >= HEARTBEAT_MS) {
-            rv = send_heartbeat(s);
+        if (rv == APR_SUCCESS && beat_is_due(s)) {
+            rv = send_beat(s, err);
         }
         pthread_mutex_lock(&n->lock);
         go_on = sc_follower_may(n);
@@ -213,11 +255,13 @@ static apr_status_t stream_open(struct stream *s, sc_error *err)
     }
     (void)sc_have_take(&s->have, &s->node->secret,
                        json_object_get(sc_control_body(s->request), "have"));
-    return sc_reader_open(&s->reader, s->node->db, err);
+    rv = sc_reader_open(&s->reader, s->node->db, err);
+    return rv == APR_SUCCESS ? sc_check_start(&s->check, s->node->options->database, err) : rv;
 }
 
 static void stream_close(struct stream *s)
 {
+    (void)sc_check_end(&s->check, true, NULL);
     sc_reader_close(s->reader);
     sc_follower_drop(s->node, &s->follower);
     sc_pages_free(&s->pages);

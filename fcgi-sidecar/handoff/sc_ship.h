@@ -1,18 +1,22 @@
 /*
  * sc_ship.h -- the primary's side of replication: a stream for each follower.
  *
- *   HELLO  {lineage, epoch, page_size, bytes, mode, resume, primary}
+ *   HELLO  {lineage, epoch, page_size, bytes, mode, resume, checks, primary}
  *   PAGES* the database file as it lies there, at most 1 MiB at a time
  *   SAME*  in their place: pages that the follower has (sc_have.h)
  *   BASE_END
  *   then, until the stream ends, as transactions commit:
  *   LOG    frames of the write-ahead log, HEARTBEAT {…} when all were sent
- *   DONE   {code, text}
+ *   DONE   {code, text}; code 1: the database is not sound
  *
  * The file is read while PHP writes.  A read transaction is held from before
  * the first page, so a checkpoint in that time moves into the file only pages
  * that are in the log as well; the log is sent from its first frame after the
  * base, and repairs what was read in between (docs/handoff.md, "The base").
+ *
+ * The database is checked while it is copied (sc_check.h): the first HEARTBEAT,
+ * which makes the follower a standby, says that it passed.  Until then there may
+ * be PROGRESS in its place.
  *
  * LOG payload, big-endian:
  *   | salt ×2 | frame | checksum ×2 | digest (8) | commit pages | count | page no. × count | pages |

@@ -34,6 +34,7 @@ struct image {
     uint64_t epoch;
     mode_t mode;
     bool live;            /* renamed to --database */
+    bool checked;         /* the primary checks what it sends */
     int64_t synced_ms;
     int64_t applied_ms;   /* when frames came last */
 };
@@ -80,6 +81,7 @@ static apr_status_t take_hello(struct image *im, const uint8_t *payload, size_t 
         && sc_json_uint(json, "mode", &mode)
         && sc_member_from_json(&who, json_object_get(json, "primary"));
     bool resume = json_is_true(json_object_get(json, "resume"));
+    bool checks = json_is_true(json_object_get(json, "checks"));
     apr_status_t rv = APR_SUCCESS;
 
     json_decref(json);
@@ -88,6 +90,7 @@ static apr_status_t take_hello(struct image *im, const uint8_t *payload, size_t 
     }
     im->in.page_size = (size_t)page_size;
     im->mode = (mode_t)mode & 0777;
+    im->checked = checks;
     pthread_mutex_lock(&n->lock);
     if (n->state.lineage[0] != '\0' && strcmp(n->state.lineage, lineage) != 0) {
         rv = sc_error_set(err, SC_EREFUSED, "the primary has the lineage %s, this instance %s",
@@ -201,7 +204,8 @@ static apr_status_t install(void *context)
 {
     struct image *im = context;
 
-    return sc_install_image(im->node, im->in.path, im->in.fd, im->mode, im->err);
+    return sc_install_image(im->node, &(sc_install){ im->in.path, im->in.fd, im->mode, im->checked },
+                            im->err);
 }
 
 /* The image is level with the primary for the first time. */
@@ -213,7 +217,7 @@ static apr_status_t become_standby(struct image *im, sc_error *err)
     json_t *body;
     apr_status_t rv;
 
-    sc_work_phase(n, &n->start, "checking the base", 0);
+    sc_work_phase(n, &n->start, im->checked ? "syncing the base" : "checking the base", 0);
     rv = sc_nice_run(install, im);
     if (rv != APR_SUCCESS) {
         return rv;
@@ -331,14 +335,17 @@ static void note_when_quiet(const struct image *im)
 
 /* --- the stream ---------------------------------------------------------------------------- */
 
-static apr_status_t take_done(const uint8_t *payload, size_t len, sc_error *err)
+static apr_status_t take_done(sc_node *n, const uint8_t *payload, size_t len, sc_error *err)
 {
     json_t *json = json_loadb((const char *)payload, len, 0, NULL);
     char text[SC_ERROR_LEN] = "the stream has ended";
+    uint64_t code = 3;
 
     sc_json_string(json, "text", text, sizeof(text));
+    sc_json_uint(json, "code", &code);
     json_decref(json);
-    return sc_error_set(err, SC_EREFUSED, "%s", text);
+    n->start_final = code == 1; /* the same database would fail again */
+    return sc_error_set(err, n->start_final ? SC_EFAILED : SC_EREFUSED, "%s", text);
 }
 
 static apr_status_t take_message(struct image *im, sc_error *err)
@@ -366,7 +373,7 @@ static apr_status_t take_message(struct image *im, sc_error *err)
     case SC_FRAME_HEARTBEAT:
         return take_heartbeat(im, payload, len, err);
     case SC_FRAME_DONE:
-        return take_done(payload, len, err);
+        return take_done(im->node, payload, len, err);
     default:
         return APR_SUCCESS; /* a newer primary may tell more */
     }

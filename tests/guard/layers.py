@@ -54,7 +54,7 @@ ROOMS = {
 #: room -> the only headers of it that other rooms may include
 DOORS = {
     "fcgi-sidecar/relay": {"sc_relay.h"},
-    "fcgi-sidecar/database": {"sc_db.h", "sc_db_fence.h", "sc_db_file.h", "sc_have.h", "sc_owner.h", "sc_pages.h",
+    "fcgi-sidecar/database": {"sc_check.h", "sc_db.h", "sc_db_fence.h", "sc_db_file.h", "sc_have.h", "sc_owner.h", "sc_pages.h",
                               "sc_resume.h", "sc_wal.h"},
 }
 HTTPD = re.compile(r"(httpd|http_\w+|ap_\w+|util_\w+|mpm_common|scoreboard|mod_\w+)\.h$")
