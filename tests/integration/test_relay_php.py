@@ -247,11 +247,11 @@ def test_drained_waits_for_scripts_without_a_client(relay, php):
 
 
 def test_nothing_is_executed_twice(relay, php):
-    """Workers come and go all the time; each request leaves its mark once."""
+    """Workers come and go all the time, also those that have just taken a connection; each request leaves its mark once."""
     fpm = php(workers=4, max_requests=3)
     (fpm.docroot / "mark.php").write_text(
         "<?php file_put_contents(sys_get_temp_dir().'/marks', $_GET['id'].\"\\n\", FILE_APPEND|LOCK_EX); echo 'ok';")
-    r = relay(fpm, workers=4, claimed=["SC0303"])
+    r = relay(fpm, workers=4, claimed=["SC0303", "SC0301"])
     acknowledged, lock, ending = [], threading.Lock(), threading.Event()
 
     def ask(number):
