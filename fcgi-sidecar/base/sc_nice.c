@@ -13,13 +13,18 @@ struct job {
     apr_status_t rv;
 };
 
+/* Linux: the "process" of this call is the thread.  Without it the work is done
+ * all the same. */
+void sc_nice_self(void)
+{
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
+}
+
 static void *run(void *data)
 {
     struct job *job = data;
 
-    /* Linux: the "process" of this call is the thread.  Without it the work is
-     * done all the same. */
-    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
+    sc_nice_self();
     job->rv = job->work(job->context);
     return NULL;
 }

@@ -11,4 +11,7 @@
  * not be raised again without privileges. */
 apr_status_t sc_nice_run(apr_status_t (*work)(void *context), void *context);
 
+/* Lowers the caller's own thread, for good. */
+void sc_nice_self(void);
+
 #endif /* SC_NICE_H */

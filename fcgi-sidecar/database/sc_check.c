@@ -19,18 +19,12 @@ struct sc_check {
     sc_error err;
 };
 
-static apr_status_t look(void *context)
-{
-    sc_check *c = context;
-
-    return sc_sqlite_check(c->connection, c->path, &c->err);
-}
-
 static void *check_thread(void *context)
 {
     sc_check *c = context;
 
-    c->rv = sc_nice_run(look, c);
+    sc_nice_self();
+    c->rv = sc_sqlite_check(c->connection, c->path, &c->err);
     c->ended = true;
     return NULL;
 }

@@ -21,7 +21,8 @@ static apr_status_t send_hello(sc_outgoing *s, uint64_t bytes, mode_t mode)
         json_pack("{s:s, s:I, s:I, s:I, s:i, s:b, s:b, s:o}", "lineage", state.lineage,
                   "epoch", (json_int_t)state.epoch, "page_size", (json_int_t)s->page_size,
                   "bytes", (json_int_t)bytes, "mode", (int)(mode & 0777),
-                  "resume", s->have->count > 0, "checks", !SC_FAULT("unchecked"), "primary", sc_member_to_json(&s->node->self)));
+                  "resume", s->have->count > 0, "checks", !SC_FAULT("unchecked"),
+                  "primary", sc_member_to_json(&s->node->self)));
 }
 
 static apr_status_t send_pages(sc_outgoing *s, uint32_t first, const uint8_t *data, size_t len)

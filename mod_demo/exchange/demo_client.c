@@ -1,6 +1,8 @@
 #include "mod_demo/exchange/demo_client.h"
 
+#include "apr_portable.h"
 #include "http_config.h"
+#include "http_core.h"
 
 demo_client *demo_client_of(const conn_rec *c)
 {
@@ -16,4 +18,12 @@ demo_client *demo_client_get(conn_rec *c)
         ap_set_module_config(c->conn_config, &demo_module, client);
     }
     return client;
+}
+
+int demo_client_fd(conn_rec *c)
+{
+    apr_socket_t *socket = c->master == NULL ? ap_get_conn_socket(c) : NULL;
+    apr_os_sock_t fd;
+
+    return socket != NULL && apr_os_sock_get(&fd, socket) == APR_SUCCESS ? fd : -1;
 }

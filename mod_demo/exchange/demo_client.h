@@ -23,4 +23,7 @@ demo_client *demo_client_of(const conn_rec *c);
 /* The record, which is made if there is none. */
 demo_client *demo_client_get(conn_rec *c);
 
+/* The socket of the client, or -1: a stream of HTTP/2 shares one with others. */
+int demo_client_fd(conn_rec *c);
+
 #endif /* DEMO_CLIENT_H */

@@ -1,12 +1,12 @@
 #include "mod_demo/request/demo_handler.h"
 
-#include "apr_portable.h"
 #include "apr_strings.h"
 #include "http_core.h"
 #include "http_log.h"
 #include "http_protocol.h"
 #include "http_request.h"
 
+#include "mod_demo/exchange/demo_client.h"
 #include "mod_demo/request/demo_attempt.h"
 #include "mod_demo/request/demo_body.h"
 #include "mod_demo/request/demo_params.h"
@@ -21,20 +21,6 @@ APLOG_USE_MODULE(demo);
 
 #define RETRY_AFTER_S "1" /* a backend that refuses is mostly one that restarts */
 
-/* The client's socket, to see it go; a stream of HTTP/2 shares one with others. */
-static int client_fd(request_rec *r)
-{
-    apr_socket_t *socket;
-    apr_os_sock_t fd = -1;
-
-    if (r->connection->master == NULL
-        && (socket = ap_get_conn_socket(r->connection)) != NULL
-        && apr_os_sock_get(&fd, socket) == APR_SUCCESS) {
-        return fd;
-    }
-    return -1;
-}
-
 static demo_exchange *exchange_begin(request_rec *r)
 {
     demo_exchange *x = apr_pcalloc(r->pool, sizeof *x);
@@ -43,7 +29,7 @@ static demo_exchange *exchange_begin(request_rec *r)
     x->server = demo_server_conf_get(r->server);
     x->dir = demo_dir_conf_get(r);
     x->target.slot = -1;
-    x->client_fd = client_fd(r);
+    x->client_fd = demo_client_fd(r->connection);
     x->started = demo_now();
     x->deadline = x->dir->timeout.total > 0 ? x->started + x->dir->timeout.total : 0;
     x->sample = (demo_sample){ .method = r->method_number, .header_only = r->header_only,

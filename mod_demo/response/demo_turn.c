@@ -10,7 +10,6 @@
 #include "ap_listen.h"
 #include "ap_mpm.h"
 #include "apr_portable.h"
-#include "http_core.h"
 #include "scoreboard.h"
 
 #include "mod_demo/shm/demo_clock.h"
@@ -139,13 +138,11 @@ static bool next_comes(conn_rec *c, demo_client *client, int fd)
 void demo_turn_end(conn_rec *c)
 {
     demo_client *client = demo_client_get(c);
-    apr_socket_t *socket = ap_get_conn_socket(c);
-    apr_os_sock_t fd;
+    int fd = demo_client_fd(c);
 
     if (client->sent && c->cs->state == CONN_STATE_WRITE_COMPLETION
         && c->keepalive == AP_CONN_KEEPALIVE && !c->aborted && !c->data_in_input_filters
-        && !c->data_in_output_filters && socket != NULL
-        && apr_os_sock_get(&fd, socket) == APR_SUCCESS && next_comes(c, client, fd)) {
+        && !c->data_in_output_filters && fd >= 0 && next_comes(c, client, fd)) {
         c->data_in_input_filters = 1; /* so the MPM reads it at once */
     }
     atomic_fetch_sub_explicit(&turn.busy, 1, memory_order_relaxed);
