@@ -253,19 +253,6 @@ static int do_open(const char *path, int flags, mode_t mode)
     return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 
-int open64(const char *path, int flags, ...)
-{
-    mode_t mode = 0;
-    va_list list;
-
-    if (flags & (O_CREAT | O_TMPFILE)) {
-        va_start(list, flags);
-        mode = va_arg(list, mode_t);
-        va_end(list);
-    }
-    return do_open(path, flags, mode);
-}
-
 int open(const char *path, int flags, ...)
 {
     mode_t mode = 0;
@@ -278,6 +265,8 @@ int open(const char *path, int flags, ...)
     }
     return do_open(path, flags, mode);
 }
+
+int open64(const char *path, int flags, ...) __attribute__((alias("open")));
 
 int __open_2(const char *path, int flags)
 {
