@@ -90,18 +90,17 @@ static apr_status_t grant(sc_node *n, sc_state *state, sc_error *err)
     apr_status_t rv = SC_EFAILED;
     bool go_on = true;
 
-    sc_node_advise(n, "%s", "");
+    sc_node_advise_end(n);
     while (go_on) {
         rv = send_grant(n, state, err);
         if (rv == APR_SUCCESS) {
             break;
         }
         if (strcmp(last, err->text) != 0) {
-            sc_warn("SC0437", "GRANT not confirmed, asking %s again: %s (if it is gone for ever: "
-                    "fcgi-sidecar promote, on this instance)", state->successor.uid, err->text);
-            sc_node_advise(n, "if the successor %s (%s) is gone for ever: fcgi-sidecar promote, on "
-                           "this instance, takes the database back; now requests wait: %s",
-                           state->successor.uid, state->successor.control, err->text);
+            sc_node_advise(n, "SC0437", "if the successor %s (%s) is gone for ever: fcgi-sidecar promote, "
+                           "on this instance, takes the database back; now requests wait, and it is asked "
+                           "again to confirm the GRANT: %s", state->successor.uid,
+                           state->successor.control, err->text);
             memcpy(last, err->text, sizeof(last));
         }
         look_up_successor(n, state);

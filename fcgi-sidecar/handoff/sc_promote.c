@@ -438,10 +438,9 @@ bool sc_promote_advise(sc_node *n, const char *why)
     else if (rv != APR_SUCCESS) {
         because = unusable.text; /* the disk */
     }
-    sc_node_advise(n, "if the primary %s (%s) is gone for ever: fcgi-sidecar promote%s, on this instance%s; now "
-                   "nobody serves: %s", state.primary.uid, state.primary.control, force, because, why);
-    sc_warn("SC0428", "without the primary %s (%s): %s; if it is gone for ever: fcgi-sidecar promote%s, on this "
-            "instance%s", state.primary.uid, state.primary.control, why, force, because);
+    sc_node_advise(n, "SC0428", "if the primary %s (%s) is gone for ever: fcgi-sidecar promote%s, on this "
+                   "instance%s; now nobody serves: %s", state.primary.uid, state.primary.control, force,
+                   because, why);
     return true;
 }
 

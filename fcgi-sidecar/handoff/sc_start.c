@@ -201,7 +201,7 @@ static void look_at_loss(sc_node *n, struct loss *loss, const char *why)
     if (contact > loss->since_ms) {
         loss->since_ms = contact;
         loss->told = false;
-        sc_node_advise(n, "%s", "");
+        sc_node_advise_end(n);
     }
     if (!loss->told && sc_now_ms() - loss->since_ms > LOST_MS) {
         loss->told = sc_promote_advise(n, why);

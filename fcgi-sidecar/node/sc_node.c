@@ -223,15 +223,28 @@ void sc_work_end(sc_node *n, sc_work *w, apr_status_t rv, const char *text)
     pthread_mutex_unlock(&n->lock);
 }
 
-void sc_node_advise(sc_node *n, const char *format, ...)
+static void set_advice(sc_node *n, const char *text)
 {
+    pthread_mutex_lock(&n->lock);
+    snprintf(n->advice, sizeof(n->advice), "%s", text);
+    pthread_mutex_unlock(&n->lock);
+}
+
+void sc_node_advise(sc_node *n, const char *id, const char *format, ...)
+{
+    char text[SC_ERROR_LEN];
     va_list list;
 
     va_start(list, format);
-    pthread_mutex_lock(&n->lock);
-    vsnprintf(n->advice, sizeof(n->advice), format, list);
-    pthread_mutex_unlock(&n->lock);
+    vsnprintf(text, sizeof(text), format, list);
     va_end(list);
+    set_advice(n, text);
+    sc_warn(id, "%s", text);
+}
+
+void sc_node_advise_end(sc_node *n)
+{
+    set_advice(n, "");
 }
 
 const char *sc_node_advice(const sc_node *n)

@@ -112,9 +112,12 @@ apr_status_t sc_node_activate(sc_node *n, sc_error *err);
 apr_status_t sc_node_serve(sc_node *n, sc_error *err);
 apr_status_t sc_node_attend(sc_node *n, sc_error *err);
 
-/* What only the operator can decide, for status and health; "" takes it back.
- * Lock not held. */
-void sc_node_advise(sc_node *n, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* What only the operator can decide: a warning with that id in the log, and the
+ * same words for status and health until sc_node_advise_end() or the next advice.
+ * Cut to SC_ERROR_LEN: the command comes first.  Lock not held. */
+void sc_node_advise(sc_node *n, const char *id, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void sc_node_advise_end(sc_node *n);
 
 /* The advice that holds now: a standby that follows and a primary need none.  Lock
  * held; borrowed, valid while it is. */

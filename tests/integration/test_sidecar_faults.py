@@ -380,7 +380,8 @@ def test_promote_refuses_half_a_transaction(pair):
     advice = wait.until(lambda: b.sidecar.status()["advice"], 20, "the advice")
     assert "fcgi-sidecar promote --force" in advice and "half a transaction" in advice
     assert "fcgi-sidecar promote --force" in b.sidecar.http("/readyz?verbose").text
-    assert "fcgi-sidecar promote --force" in b.sidecar.run("status").stdout and "SC0428" in b.sidecar.log()
+    assert "fcgi-sidecar promote --force" in b.sidecar.run("status").stdout
+    wait.until(lambda: f"SC0428 {advice}" in b.sidecar.log(), 10, "the same words in the log")
     r = b.sidecar.run("promote")
     assert r.returncode == 3 and "promote --force" in r.stderr
     assert b.state == "STANDBY" and json.loads(record_of(a).read_text())["epoch"] == 1
