@@ -5,9 +5,9 @@ acknowledged is in the primary's database, once; the database is sound; one side
 requests are served again without anybody's help, and the pair is a primary with a standby again.
 
 The tests take a few of each kind. SIDECAR_FAULT_WALK=1 goes through every number of every kind, on
-either side (docs/testing.md has the counts; SIDECAR_FAULT_COUNTS=FILE collects them).
+either side (docs/testing.md has the counts). SIDECAR_FAULT_COUNTS=FILE collects the cases, and one that is in it already is not
+run again; SIDECAR_FAULT_SECONDS ends each test of the walk after so long, to be gone on with by the next run.
 """
-import json
 import os
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from tools import handover, paths, sysfault, wait
+from tools import faultwalk, handover, paths, sysfault, wait
 
 WALK = os.environ.get("SIDECAR_FAULT_WALK") == "1"
 
@@ -111,9 +111,10 @@ class Bed:
         self.oracle(died)
         self.whole()
         self.writers.relays = [i.sidecar.relay for i in self.pair]
-        count({"phase": phase, "side": side, "kind": kind, "n": n, "action": action, "error": error, "hit": hit, "died": died,
-               "seconds": round(time.monotonic() - began, 2), "acknowledged": len(self.writers.acknowledged)})
         self.deaths += died
+        self.last = {"phase": phase, "side": side, "kind": kind, "n": n, "action": action, "error": error, "hit": hit,
+                     "died": died, "seconds": round(time.monotonic() - began, 2),
+                     "acknowledged": len(self.writers.acknowledged)}
         return hit
 
     @staticmethod
@@ -150,13 +151,6 @@ class Bed:
             raise AssertionError(f"{self.said}: {e}") from None
 
 
-def count(case):
-    """Adds it to SIDECAR_FAULT_COUNTS, a JSON object a line."""
-    if os.environ.get("SIDECAR_FAULT_COUNTS"):
-        with open(os.environ["SIDECAR_FAULT_COUNTS"], "a") as f:
-            f.write(json.dumps(case) + "\n")
-
-
 @pytest.fixture
 def bed(sidecar, php_fpm, tmp):
     if paths.SANITIZE:
@@ -188,18 +182,30 @@ def test_half_a_write(bed):
     assert bed.deaths == 0
 
 
+#: (action, error, phase, side, kind) of the walk; what is most likely to be wrong first.
+COMBINATIONS = [(action, error, phase, side, kind)
+                for action in ("fail", "short", "kill")
+                for kind in sysfault.KINDS if action != "short" or kind in ("write", "net", "read")
+                for error in (ERRORS[kind] if action == "fail" else ("EIO",))
+                for phase in ("cut-over", "copy") for side in ("old", "new")]
+
 if WALK:
-    @pytest.mark.parametrize("kind", sysfault.KINDS)
-    @pytest.mark.parametrize("side", ["old", "new"])
-    @pytest.mark.parametrize("phase", ["cut-over", "copy"])
-    @pytest.mark.parametrize("action", ["kill", "fail", "short"])
-    def test_every_call(bed, phase, side, kind, action):
+    @pytest.fixture
+    def cases(tmp):
+        return faultwalk.Cases(os.environ.get("SIDECAR_FAULT_COUNTS") or tmp / "cases")
+
+    @pytest.mark.parametrize("action, error, phase, side, kind", COMBINATIONS, ids=["-".join(c) for c in COMBINATIONS])
+    def test_every_call(bed, cases, action, error, phase, side, kind):
         """From the first to the last there is: three numbers in a row that no call had end it. Of the many alike that come
         late (pages, messages of the base) some are left out."""
-        if action == "short" and kind not in ("write", "net", "read"):
-            pytest.skip("there is no half of it")
-        for error in ERRORS[kind] if action == "fail" else ["EIO"]:
-            n = missed = 0
-            while missed < 3:
-                n += 1 if n < 24 else n // 6
-                missed = 0 if bed.case(phase, side, kind, n, action, error) else missed + 1
+        end = time.monotonic() + float(os.environ.get("SIDECAR_FAULT_SECONDS", "inf"))
+        n = missed = 0
+        while missed < 3:
+            n += 1 if n < 24 else n // 6
+            hit = cases.hit(phase, side, kind, n, action, error)
+            if hit is None:
+                if time.monotonic() > end:
+                    pytest.skip(f"SIDECAR_FAULT_SECONDS: the walk goes on at number {n}")
+                hit = bed.case(phase, side, kind, n, action, error)
+                cases.add(bed.last)
+            missed = 0 if hit else missed + 1
