@@ -171,8 +171,17 @@ static bool beat_is_due(const struct stream *s)
         || (s->check != NULL && (sc_check_ended(s->check) || s->node->sealing));
 }
 
-/* True when the log has frames to send, or could be begun anew if our read
- * transaction moved to its end. */
+/* A log that was emptied (PRAGMA wal_checkpoint(TRUNCATE)) has new salts and no frame:
+ * nothing to send, but sc_ship_finish() waits until what was sent is told in its terms. */
+static bool log_emptied(const struct stream *s, const sc_wal_index *index)
+{
+    return index->frames == 0
+        && (s->follower.sent.frames != 0
+            || memcmp(s->follower.sent.salt, index->salt, sizeof(index->salt)) != 0);
+}
+
+/* True when the log has frames to send, was emptied, or could be begun anew if our
+ * read transaction moved to its end. */
 static bool log_moved(const struct stream *s)
 {
     sc_wal_index index;
@@ -180,7 +189,7 @@ static bool log_moved(const struct stream *s)
     if (sc_wal_look(&s->wal, &index) != APR_SUCCESS) {
         return false;
     }
-    return !sc_wal_at_end(&s->wal, &index)
+    return !sc_wal_at_end(&s->wal, &index) || log_emptied(s, &index)
         || (index.frames > 0 && index.backfilled == index.frames
             && s->follower.sent.backfilled != index.frames);
 }

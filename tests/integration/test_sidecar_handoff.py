@@ -80,6 +80,19 @@ def test_the_last_copy_is_equal_page_by_page(pair):
     assert one == two
 
 
+def test_a_log_that_was_emptied_is_level(pair):
+    """A checkpoint by hand leaves a log without a frame: there is nothing to send before the cut-over, and no write need come."""
+    a, b = pair
+    with handover.Writers(a.php.docroot, relays(a)) as w:
+        w.wait(20)
+    con = sqlite3.connect(a.sidecar.database, timeout=10, isolation_level=None)
+    wait.until(lambda: con.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0, 10, "an empty log")
+    con.close()
+    a.sidecar.pre_stop(timeout=20)
+    assert (a.state, b.state) == ("FORWARDING", "PRIMARY")
+    holds(w, b)
+
+
 def test_the_old_file_is_fenced(pair):
     a, b = pair
     cron = sqlite3.connect(a.sidecar.database, timeout=0.2)     # open before the cut-over, page 1 in its cache
