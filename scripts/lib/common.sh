@@ -17,7 +17,7 @@ fail() { printf '%s%s%s\n' "$RED" "${0##*/}: $1" "$PLAIN" >&2; shift; [ $# -eq 0
 usage() { printf '%s: %s; see --help\n' "${0##*/}" "$1" >&2; exit 2; }
 
 # step WHAT LOG COMMAND…: runs a command with its output in LOG; one line tells that it runs, how long it took, or
-# how its log ends when it failed.  Returns the command's status.
+# how its log ends when it failed (77: it lacks something; the caller says what).  Returns the command's status.
 step() {
     local what=$1 log=$2 rc=0 began=$SECONDS ticker=
     shift 2
@@ -31,6 +31,8 @@ step() {
     if [ -n "$ticker" ]; then kill "$ticker" 2>/dev/null; wait "$ticker" 2>/dev/null || :; fi
     if [ $rc -eq 0 ]; then
         printf 'ok   %3d s\n' $((SECONDS - began))
+    elif [ $rc -eq 77 ]; then
+        printf 'skipped\n'
     else
         printf '%sFAILED%s (exit %d after %d s); the end of %s:\n' "$RED" "$PLAIN" $rc $((SECONDS - began)) "$log"
         tail -n 40 "$log" | sed 's/^/    | /'
