@@ -40,6 +40,9 @@ mtype = { EMPTY, SYNCING, STANDBY, PRIMARY, DRAINING, FENCED, FORWARDING };
     st[i] = to; \
     printf("pod %d: %e -> %e\n", i, from, to)
 
+/* The states in which PHP may write: compared with the same table. */
+#define MAY_WRITE(i) (st[i] == PRIMARY || st[i] == DRAINING)
+
 /* --- what survives a crash --------------------------------------------------------- */
 
 byte ae, ap = NOBODY;  /* the authority's record: epoch (0: no record) and primary */
@@ -678,6 +681,7 @@ end:
     :: d_step { rq[w] == RUN && !lock[rq_pod[w]] ->
         if
         :: writable(rq_pod[w]) ->
+            assert(MAY_WRITE(rq_pod[w]));
             content[rq_pod[w]] = content[rq_pod[w]] | BIT(w);
             rq[w] = WRITTEN;
             printf("write %d: committed on pod %d\n", 1 << w, rq_pod[w])
