@@ -71,7 +71,8 @@ SC_HANDOFF = \
 	%D%/handoff/sc_promote.c %D%/handoff/sc_promote.h \
 	%D%/handoff/sc_ship.c %D%/handoff/sc_ship.h \
 	%D%/handoff/sc_start.c %D%/handoff/sc_start.h \
-	%D%/handoff/sc_sync.c %D%/handoff/sc_sync.h
+	%D%/handoff/sc_sync.c %D%/handoff/sc_sync.h \
+	%D%/handoff/sc_tidy.c %D%/handoff/sc_tidy.h
 SC_OBSERVE = \
 	%D%/observe/sc_http.c %D%/observe/sc_http.h \
 	%D%/observe/sc_metrics.def %D%/observe/sc_metrics_page.c %D%/observe/sc_metrics_page.h \

@@ -23,6 +23,7 @@
 #include "fcgi-sidecar/handoff/sc_promote.h"
 #include "fcgi-sidecar/handoff/sc_ship.h"
 #include "fcgi-sidecar/handoff/sc_start.h"
+#include "fcgi-sidecar/handoff/sc_tidy.h"
 #include "fcgi-sidecar/node/sc_node.h"
 #include "fcgi-sidecar/observe/sc_http.h"
 #include "fcgi-sidecar/observe/sc_status.h"
@@ -359,7 +360,7 @@ apr_status_t sc_serve(const sc_options *o, sc_error *err)
         say_hello(&s);
         while (sigtimedwait(&signals, NULL, &tick) < 0) {
             (void)sc_node_attend(&s.node, NULL); /* again, when it failed */
-            sc_ship_tidy(&s.node);
+            tick.tv_nsec = sc_tidy_log(&s.node) * 1000000L;
             sc_memory_tidy(sc_now_ms(), &tidy_at);
         }
         sc_info("SC0101", "ending, after at most --lame-duck");

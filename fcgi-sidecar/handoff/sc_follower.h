@@ -15,7 +15,7 @@ typedef struct sc_follower {
     sc_member member;
     sc_control_request *request;
     bool standby;
-    bool copying;         /* its base is being sent */
+    bool copying;         /* its base is being sent, or checked */
     sc_wal_index sent;    /* the index up to which all was sent */
     sc_position position;
     uint64_t digest;
@@ -29,7 +29,7 @@ apr_status_t sc_follower_add(sc_node *n, sc_follower *follower, sc_error *err);
 void sc_follower_drop(sc_node *n, sc_follower *follower); /* also when it is not in it */
 void sc_follower_copies(sc_node *n, sc_follower *follower, bool copying);
 
-/* Lock held: is a base being sent to anybody?  May this node have followers? */
+/* Lock held: is a base being sent to anybody, or checked?  May this node have followers? */
 bool sc_follower_any_copies(const sc_node *n);
 bool sc_follower_may(const sc_node *n);
 

@@ -9,7 +9,7 @@
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/database/sc_db_fence.h"
 
-#define GIVE_WAY      5      /* times as long as a piece of a base took is the pause behind it, */
+#define GIVE_WAY      10     /* times as long as a piece of a base took is the pause behind it, */
 #define GIVE_WAY_US   100000 /* and at most this */
 
 static apr_status_t send_hello(sc_outgoing *s, uint64_t bytes, mode_t mode)
@@ -100,7 +100,7 @@ static uint64_t completed_now(const sc_outgoing *s)
     return stats.completed;
 }
 
-/* While requests are served the copy takes a sixth of the time only: processor and
+/* While requests are served the copy takes an eleventh of the time only: processor and
  * disk are theirs as well. */
 static void give_way(sc_outgoing *s, int64_t took_us)
 {

@@ -19,7 +19,6 @@
 #define POLL_IDLE_MS  20
 #define BUSY_FOR_MS   1000 /* how long after a commit the log counts as busy */
 #define HEARTBEAT_MS  500
-#define TIDY_FRAMES   4000 /* length of the log at which its restart is helped */
 
 /* What one stream works with. */
 struct stream {
@@ -142,6 +141,7 @@ static apr_status_t take_result(struct stream *s, sc_error *err)
                              json_pack("{s:i, s:s}", "code", sc_error_exit_code(rv), "text",
                                        err->text));
     }
+    sc_follower_copies(s->node, &s->follower, false);
     return rv;
 }
 
@@ -231,9 +231,9 @@ static apr_status_t send_base(struct stream *s)
                          .buffer = s->buffer };
     apr_status_t rv;
 
-    sc_follower_copies(s->node, &s->follower, true); /* its transaction can not move */
+    /* Its transaction can not move; nor can that of the check, which may take longer. */
+    sc_follower_copies(s->node, &s->follower, true);
     rv = sc_nice_run(sc_outgoing_send, &base);
-    sc_follower_copies(s->node, &s->follower, false);
     sc_have_free(&s->have);
     return rv;
 }
@@ -314,49 +314,4 @@ void sc_ship_follow(sc_node *n, sc_control_request *request)
     }
 leave:
     stream_close(&s);
-}
-
-/* --- the length of the log ------------------------------------------------------------------ */
-
-/* Begins a long log anew.  A follower's read transaction keeps it from that
- * unless it starts when all frames are in the database file.  Under steady
- * writes that moment does not come by itself: make it, by holding writers off
- * until every stream has moved its transaction to the end. */
-static void shorten(sc_node *n)
-{
-    bool whole = false;
-
-    if (sc_db_checkpoint(n->db, &whole, NULL) == APR_SUCCESS
-        && sc_db_lock(n->db, 50, NULL) == APR_SUCCESS) {
-        if (sc_db_checkpoint(n->db, &whole, NULL) == APR_SUCCESS && whole) {
-            pthread_cond_broadcast(&n->changed);
-            sc_node_wait(n, 5);
-        }
-        sc_db_unlock(n->db);
-    }
-}
-
-void sc_ship_tidy(sc_node *n)
-{
-    sc_wal wal;
-    sc_wal_index index;
-
-    pthread_mutex_lock(&n->lock);
-    if (n->db != NULL && n->state.id == SC_STATE_PRIMARY && n->followers != NULL) {
-        n->tidying = true;
-        sc_db_wal(n->db, &wal);
-        if (sc_wal_look(&wal, &index) != APR_SUCCESS) {
-            /* looked at again */
-        }
-        else if (sc_follower_any_copies(n)) {
-            sc_db_log_room(n->db, SC_WAL_HEADER_LEN
-                           + (uint64_t)index.frames * (SC_WAL_FRAME_LEN + wal.page_size));
-        }
-        else if (index.frames > TIDY_FRAMES) {
-            shorten(n);
-        }
-        n->tidying = false;
-        pthread_cond_broadcast(&n->changed);
-    }
-    pthread_mutex_unlock(&n->lock);
 }

@@ -61,8 +61,4 @@ void sc_ship_count(const sc_node *n, unsigned *followers, unsigned *standbys, ui
 /* Waits until no stream is left, at most ms; lock not held. */
 bool sc_ship_quiet(sc_node *n, int ms);
 
-/* Keeps the log short while followers hold it, and its growth cheap while one of them
- * copies its base: call now and then; lock not held. */
-void sc_ship_tidy(sc_node *n);
-
 #endif /* SC_SHIP_H */

@@ -56,7 +56,7 @@ typedef struct sc_node {
     sc_state state;
     sc_db *db;                /* open from PRIMARY to FORWARDING; NULL else */
     struct sc_follower *followers;
-    bool tidying;             /* sc_ship_tidy() has the write lock or is about to */
+    bool tidying;             /* sc_tidy_log() has the write lock or is about to */
     atomic_bool sealing;      /* a cut-over waits until no reader keeps the log: no base now */
     pthread_t start_thread, handoff_thread;
     bool start_launched, handoff_launched;
