@@ -210,9 +210,9 @@ static void open_more(sc_relay *relay, sc_target *t)
     }
 }
 
-/* How many began since sc_relay_ease(), as far as its bound is concerned. */
-static unsigned count_new(const sc_relay *relay, const sc_target *t)
+unsigned sc_dispatch_new(const sc_relay *relay)
 {
+    const sc_target *t = &relay->local;
     const sc_link *l;
     unsigned n = 0;
 
@@ -228,14 +228,14 @@ static unsigned count_new(const sc_relay *relay, const sc_target *t)
 /* Does the bound of sc_relay_ease() let no further request begin now?  After
  * each comes a rest as long as it took: else those that wait for SQLite's lock
  * would find it taken as often as not. */
-static bool enough(sc_relay *relay, const sc_target *t)
+static bool enough(sc_relay *relay)
 {
     apr_time_t now = relay->loop.now, took;
 
     if (relay->few == 0) {
         return false;
     }
-    if (count_new(relay, t) >= relay->few) {
+    if (sc_dispatch_new(relay) >= relay->few) {
         relay->few_full = true;
         return true; /* the end of a request wakes us */
     }
@@ -273,7 +273,7 @@ void sc_dispatch_run(sc_relay *relay)
         return;
     }
     while (!sc_list_empty(&relay->queue)) {
-        if (enough(relay, t)) {
+        if (enough(relay)) {
             return;
         }
         c = SC_OWNER(relay->queue.next, sc_client, queue_link);

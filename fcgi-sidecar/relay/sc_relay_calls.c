@@ -73,7 +73,8 @@ static bool eased(sc_relay *relay, sc_call *call)
         relay->rest_until = 0;
         call->until = relay->loop.now + call->young;
     }
-    return relay->local.busy_count <= call->few;
+    /* One left of those would be a sleeper as likely as not, whom the hold then waits for. */
+    return relay->local.busy_count == sc_dispatch_new(relay);
 }
 
 /* True when the call is answered, false when its moment has not come. */

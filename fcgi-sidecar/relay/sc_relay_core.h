@@ -239,6 +239,8 @@ void sc_dispatch_run(sc_relay *relay);
 void sc_dispatch_mode_changed(sc_relay *relay);
 /* The client's queue_timer fired. */
 void sc_dispatch_timeout(sc_client *c);
+/* How many in flight began since sc_relay_ease() set its bound; at most that bound. */
+unsigned sc_dispatch_new(const sc_relay *relay);
 
 /* sc_client.c */
 void sc_client_accept(sc_relay *relay, int fd);

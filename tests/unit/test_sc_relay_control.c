@@ -150,6 +150,7 @@ static void few_at_a_time_before_a_hold(void **state)
 struct easer {
     bed         *b;
     apr_status_t rv;
+    atomic_bool  done;
 };
 
 static void *ease_it(void *data)
@@ -157,13 +158,14 @@ static void *ease_it(void *data)
     struct easer *e = data;
 
     e->rv = sc_relay_ease(e->b->relay, 1, MS(WAIT_MS), 0);
+    e->done = true;
     return NULL;
 }
 
 static void the_ease_ends_with_those_that_were_there(void **state)
 {
     bed *b = *state;
-    struct easer e = { b, APR_EGENERAL };
+    struct easer e = { .b = b, .rv = APR_EGENERAL };
     pthread_t thread;
     int client[2], up[2], i;
 
@@ -174,8 +176,9 @@ static void the_ease_ends_with_those_that_were_there(void **state)
         bed_take_get(up[i], "old");
     }
     assert_int_equal(pthread_create(&thread, NULL, ease_it, &e), 0);
-    bed_sleep(20);
     for (i = 0; i < 2; i++) {
+        bed_sleep(20);
+        assert_false(e.done); /* nor with one of them left, whom a hold would wait for */
         bed_answer(up[i], "done");
         bed_expect(client[i], FCGIW_STDOUT, 1, "done");
     }
