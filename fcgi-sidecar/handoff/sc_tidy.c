@@ -75,6 +75,7 @@ static int tidy(sc_node *n, bool copies)
 {
     sc_wal_index index;
     sc_wal wal;
+    bool quiet;
 
     sc_db_wal(n->db, &wal);
     if (sc_wal_look(&wal, &index) != APR_SUCCESS) {
@@ -83,9 +84,14 @@ static int tidy(sc_node *n, bool copies)
     if (copies) {
         sc_db_log_room(n->db, SC_WAL_HEADER_LEN
                        + (uint64_t)index.frames * (SC_WAL_FRAME_LEN + wal.page_size));
-        return IDLE_MS;
+        return BUSY_MS;
     }
-    return index.frames > LONG_FRAMES ? shorten(n, &wal) : index.frames > 0 ? BUSY_MS : IDLE_MS;
+    quiet = index.frames == n->log_frames;
+    n->log_frames = index.frames;
+    if (quiet && (index.frames <= LONG_FRAMES || index.backfilled == index.frames)) {
+        return IDLE_MS; /* the next commit begins it anew, or nobody writes */
+    }
+    return index.frames > LONG_FRAMES ? shorten(n, &wal) : BUSY_MS;
 }
 
 int sc_tidy_log(sc_node *n)
