@@ -291,12 +291,18 @@ int unlink(const char *path)
 
 /* --- locks --------------------------------------------------------------------------------- */
 
-static int do_fcntl(int fd, int command, void *argument)
+int fcntl(int fd, int command, ...)
 {
     int locks = command == F_SETLK || command == F_SETLKW || command == F_OFD_SETLK
         || command == F_OFD_SETLKW;
-    const struct flock *lock = argument;
+    const struct flock *lock;
+    void *argument;
+    va_list list;
 
+    va_start(list, command);
+    argument = va_arg(list, void *);
+    va_end(list);
+    lock = argument;
     /* Nothing makes the kernel refuse to give a lock back: only death comes there. */
     if (locks && !(lock->l_type == F_UNLCK && control != NULL && atomic_load(&control->action) == FAIL)
         && count(LOCK, "fcntl", fd, NULL) == FAIL) {
@@ -305,27 +311,7 @@ static int do_fcntl(int fd, int command, void *argument)
     return (int)syscall(SYS_fcntl, fd, command, argument);
 }
 
-int fcntl64(int fd, int command, ...)
-{
-    void *argument;
-    va_list list;
-
-    va_start(list, command);
-    argument = va_arg(list, void *);
-    va_end(list);
-    return do_fcntl(fd, command, argument);
-}
-
-int fcntl(int fd, int command, ...)
-{
-    void *argument;
-    va_list list;
-
-    va_start(list, command);
-    argument = va_arg(list, void *);
-    va_end(list);
-    return do_fcntl(fd, command, argument);
-}
+int fcntl64(int fd, int command, ...) __attribute__((alias("fcntl")));
 
 int flock(int fd, int operation)
 {
