@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from tools import http, paths, wait
-from tools.httpd import PHP
+from tools.httpd import PHP, event_sizes
 
 MIB = 1 << 20
 DISK = 2 * MIB
@@ -28,8 +28,7 @@ def disk(module_tmp):
 def site(disk, module_httpd, module_php_fpm):
     fpm = module_php_fpm(2).start()
     h = module_httpd(f"DemoBackend {fpm.url}\n{PHP}", docroot=fpm.docroot,
-                     env={"TMPDIR": str(disk)}, mpm_config="ServerLimit 2\nStartServers 1\nThreadsPerChild 8\nMaxRequestWorkers 8\n"
-                     "MinSpareThreads 1\nMaxSpareThreads 8")
+                     env={"TMPDIR": str(disk)}, mpm_config=event_sizes(8, children=2, workers=8))
     h.fpm = fpm
     return h.start()
 

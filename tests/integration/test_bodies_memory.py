@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tools import http, metrics, paths, ports, proc, wait
-from tools.httpd import METRICS_PAGE, PHP
+from tools.httpd import METRICS_PAGE, PHP, event_sizes
 
 MIB = 1 << 20
 SIZE = int(os.environ.get("DEMO_BODY_MIB", "24")) * MIB
@@ -51,8 +51,7 @@ Alias /capped "{fpm.docroot}"
 <Location /capped>
     DemoSpool max=1M
 </Location>
-{METRICS_PAGE}""", ["http2", "ssl"], docroot=fpm.docroot, mpm_config="ServerLimit 2\nStartServers 1\nThreadsPerChild 8\nMaxRequestWorkers 8\n"
-                      "MinSpareThreads 1\nMaxSpareThreads 8\nAsyncRequestWorkerFactor 8")
+{METRICS_PAGE}""", ["http2", "ssl"], docroot=fpm.docroot, mpm_config=event_sizes(8, children=2, workers=8, factor=8))
     h.error_log.claim("AH01906|AH01909|AH01873", optional=True)      # the certificate is its own authority; no session cache
     h.fpm, h.tls = fpm, f"https://127.0.0.1:{tls}"
     return h.start()

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tools import http, wait
-from tools.httpd import HEALTH_PAGE, METRICS_PAGE, PHP
+from tools.httpd import HEALTH_PAGE, METRICS_PAGE, PHP, event_sizes
 
 CLIENTS, ROUNDS = 6, 3
 BODY = bytes(range(256)) * 1200       # beyond DemoSpool memory=
@@ -108,8 +108,7 @@ DemoStatus {fpm.url.rpartition(':')[0]}:{fpm.status_port}/status
 {PHP}
 {HEALTH_PAGE}
 {METRICS_PAGE}
-""", docroot=fpm.docroot, mpm_config="ServerLimit 4\nStartServers 2\nThreadsPerChild 8\nMaxRequestWorkers 16\n"
-        "MinSpareThreads 1\nMaxSpareThreads 16\nAsyncRequestWorkerFactor 10")
+""", docroot=fpm.docroot, mpm_config=event_sizes(8, children=4, start=2, workers=16, factor=10))
     h.error_log.claim("DM1040", optional=True)
     h.error_log.claim("AH00484|AH03490|AH10159", optional=True)      # all threads busy
     h.error_log.claim("DM0220", optional=True)                       # not resolved within the first moment

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tools import http, wait
-from tools.httpd import PHP
+from tools.httpd import PHP, event_sizes
 
 THREADS = 8
 
@@ -28,8 +28,7 @@ def site(module_httpd, fpm):
     return module_httpd(f"""
 DemoBackend {fpm.url}
 Timeout 60
-""" + PHP, docroot=fpm.docroot, mpm_config=f"ServerLimit 4\nStartServers 1\nThreadsPerChild {THREADS}\nMaxRequestWorkers {THREADS}\n"
-        f"MinSpareThreads 1\nMaxSpareThreads {THREADS}\nAsyncRequestWorkerFactor 20").start()
+""" + PHP, docroot=fpm.docroot, mpm_config=event_sizes(THREADS, children=4, workers=THREADS, factor=20)).start()
 
 
 def begin(site, chunked=False, length=3000):
@@ -141,8 +140,7 @@ SSLEngine on
 SSLCertificateFile {tmp}/c.pem
 SSLCertificateKeyFile {tmp}/k.pem
 SSLSessionCache none
-{PHP}""", modules=["ssl"], docroot=fpm.docroot, mpm_config=f"ServerLimit 1\nStartServers 1\nThreadsPerChild {THREADS}\n"
-              f"MaxRequestWorkers {THREADS}\nMinSpareThreads 1\nMaxSpareThreads {THREADS}\nAsyncRequestWorkerFactor 20").start()
+{PHP}""", modules=["ssl"], docroot=fpm.docroot, mpm_config=event_sizes(THREADS, factor=20)).start()
     h.error_log.claim("AH00484|AH01906|AH01909|AH02217|AH01873", optional=True)
     context = ssl._create_unverified_context()
 

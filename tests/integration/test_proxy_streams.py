@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tools import fcgi, http, proc, wait
-from tools.httpd import ALL_TO_PHP, PHP
+from tools.httpd import ALL_TO_PHP, PHP, event_sizes
 from tools.responder import Split, Stall
 
 MIB = 1 << 20
@@ -22,7 +22,7 @@ def fpm(module_php_fpm):
 def site(module_httpd, fpm):
     return module_httpd(f"""
 DemoBackend {fpm.url}
-DemoTimeout queue=2s read=20s
+DemoTimeout queue=2s
 {PHP}
 <Location "/stream">
     DemoRequestBuffering off
@@ -33,8 +33,7 @@ DemoTimeout queue=2s read=20s
 </Location>
 Alias /stream {fpm.docroot}
 Alias /capped {fpm.docroot}
-""", docroot=fpm.docroot, mpm_config="ServerLimit 2\nStartServers 1\nThreadsPerChild 16\nMaxRequestWorkers 32\n"
-        "AsyncRequestWorkerFactor 20\nMinSpareThreads 1\nMaxSpareThreads 32").start()
+""", docroot=fpm.docroot, mpm_config=event_sizes(16, children=2, factor=20)).start()
 
 
 def busy(fpm):
@@ -279,8 +278,7 @@ def test_idle_connections_are_closed_soon(httpd, php_fpm):
 
 def test_connections_are_kept_and_pool_off(httpd, responder):
     b = responder()
-    h = httpd(f"DemoBackend {b.url}\nDemoPool idle=2s\n{ALL_TO_PHP}",
-              mpm_config="StartServers 1\nServerLimit 1\nThreadsPerChild 8\nMaxRequestWorkers 8\nMinSpareThreads 1\nMaxSpareThreads 8").start()
+    h = httpd(f"DemoBackend {b.url}\nDemoPool idle=2s\n{ALL_TO_PHP}", mpm_config=event_sizes(8)).start()
 
     def kept():                      # not every one: a connection that took 50 ms is closed, as here when the machine is busy
         assert http.get(h, "/x.php").status == 200
@@ -296,8 +294,7 @@ def test_connections_are_kept_and_pool_off(httpd, responder):
 
 def test_pool_is_bounded_over_all_children(httpd, responder):
     b = responder(lambda ex: [0.02, fcgi.response("x", req_id=ex.id)])
-    h = httpd(f"DemoBackend {b.url}\nDemoPool max=3 idle=1s\n{ALL_TO_PHP}",
-              mpm_config="StartServers 3\nServerLimit 3\nThreadsPerChild 8\nMaxRequestWorkers 24\nMinSpareThreads 1\nMaxSpareThreads 24").start()
+    h = httpd(f"DemoBackend {b.url}\nDemoPool max=3 idle=1s\n{ALL_TO_PHP}", mpm_config=event_sizes(8, children=3, start=3)).start()
     ts = [threading.Thread(target=lambda: [http.get(h, "/x.php") for _ in range(5)]) for _ in range(16)]
     for t in ts:
         t.start()

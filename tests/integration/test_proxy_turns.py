@@ -4,11 +4,10 @@ import threading
 import pytest
 
 from tools import http, paths, proc, wait
-from tools.httpd import ALL_TO_PHP
+from tools.httpd import ALL_TO_PHP, event_sizes
 
 THREADS = 2
-MPM = (f"ServerLimit 1\nStartServers 1\nThreadsPerChild {THREADS}\nMaxRequestWorkers {THREADS}\nMinSpareThreads 1\n"
-       f"MaxSpareThreads {THREADS}\nMaxKeepAliveRequests 0\n")
+MPM = event_sizes(THREADS) + "MaxKeepAliveRequests 0\n"
 LOAD_S = 60         # at most: the load is ended when the test knows what it wants to
 
 

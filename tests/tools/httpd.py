@@ -76,6 +76,17 @@ MPM = {
 }
 
 
+def event_sizes(threads: int, *, children: int = 1, start: int = 1, workers: int | None = None, factor: int = 2) -> str:
+    """mpm_config of an event MPM whose children stay as many as there are, whatever the load.
+
+    threads a child, children and workers (all their threads) at the most, start of them at once, factor idle
+    connections a free thread
+    """
+    workers = workers or threads * children
+    return (f"StartServers {start}\nServerLimit {children}\nThreadsPerChild {threads}\nMaxRequestWorkers {workers}\n"
+            f"MinSpareThreads 1\nMaxSpareThreads {workers}\nAsyncRequestWorkerFactor {factor}\n")
+
+
 class Httpd:
     """An httpd with mod_demo.
 
