@@ -1,6 +1,8 @@
 /* Entry: one sub-command, one function. */
+#include <limits.h>
 #include <string.h>
 
+#include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/base/sc_log.h"
 #include "fcgi-sidecar/base/sc_options.h"
 #include "fcgi-sidecar/commands/sc_hook.h"
@@ -20,6 +22,16 @@ static const struct {
     { SC_CMD_CHECK, sc_tools_check },
 };
 
+/* SQLite puts log and wal-index beside the file that a link leads to; so do we. */
+static apr_status_t follow_database(sc_options *o, sc_error *err)
+{
+    static char path[PATH_MAX];
+    apr_status_t rv = sc_file_follow_links(o->database, path, sizeof(path), err);
+
+    o->database = path;
+    return rv;
+}
+
 int main(int argc, char **argv)
 {
     sc_error err = { 0, "" };
@@ -32,6 +44,9 @@ int main(int argc, char **argv)
     }
     if (rv == APR_SUCCESS) {
         sc_log_init(strcmp(options.log_format, "json") == 0);
+        rv = follow_database(&options, &err);
+    }
+    if (rv == APR_SUCCESS) {
         for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
             if (commands[i].command == options.command) {
                 rv = commands[i].run(&options, &err);

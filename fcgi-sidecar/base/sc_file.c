@@ -14,6 +14,8 @@
 
 #include "fcgi-sidecar/base/sc_fault.h"
 
+#define LINKS_MAX 40 /* as many as the kernel follows */
+
 apr_status_t sc_file_pwrite(int fd, const void *data, size_t len, off_t offset)
 {
     const char *p = data;
@@ -300,4 +302,32 @@ int64_t sc_now_ms(void)
 int64_t sc_wall_ms(void)
 {
     return clock_us(CLOCK_REALTIME) / 1000;
+}
+
+apr_status_t sc_file_follow_links(const char *path, char *out, size_t size, sc_error *err)
+{
+    char target[PATH_MAX];
+    int i;
+
+    if ((size_t)snprintf(out, size, "%s", path) >= size) {
+        return sc_error_errno(err, ENAMETOOLONG, "%s", path);
+    }
+    for (i = 0; i < LINKS_MAX; i++) {
+        ssize_t n = readlink(out, target, sizeof(target));
+        const char *slash = strrchr(out, '/');
+        size_t at = 0;
+
+        if (n < 0) {
+            return APR_SUCCESS; /* no link, or not there: whoever opens it will say */
+        }
+        if (target[0] != '/' && slash != NULL) {
+            at = (size_t)(slash - out) + 1; /* beside the link */
+        }
+        if (at + (size_t)n >= size) {
+            return sc_error_errno(err, ENAMETOOLONG, "%s", path);
+        }
+        memcpy(out + at, target, (size_t)n);
+        out[at + (size_t)n] = '\0';
+    }
+    return sc_error_errno(err, ELOOP, "%s", path);
 }

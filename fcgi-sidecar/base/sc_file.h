@@ -44,6 +44,10 @@ apr_status_t sc_file_make_folder(const char *path, sc_error *err);
 apr_status_t sc_file_pwrite(int fd, const void *data, size_t len, off_t offset);
 apr_status_t sc_file_pread(int fd, void *data, size_t len, off_t offset);
 
+/* Where path leads when it is a symbolic link, to a file that need not exist; else
+ * path itself.  ELOOP past 40 links, ENAMETOOLONG when out is too short. */
+apr_status_t sc_file_follow_links(const char *path, char *out, size_t size, sc_error *err);
+
 /* Closes a descriptor; -1 is none. */
 void sc_file_close(int fd);
 

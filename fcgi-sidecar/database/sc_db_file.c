@@ -222,3 +222,21 @@ apr_status_t sc_db_check_live(const char *path, sc_error *err)
     sqlite3_close(c);
     return rv;
 }
+
+apr_status_t sc_db_adopt(const char *path, sc_error *err)
+{
+    sqlite3 *c = NULL;
+    apr_status_t rv = sc_sqlite_open(&c, path, SQLITE_OPEN_READWRITE, err);
+
+    /* SQLite opens what it may not write for reading alone.  Asked before anything is
+     * read: the fence of an earlier life, which is lifted later, would count as well. */
+    if (rv == APR_SUCCESS && sqlite3_db_readonly(c, "main") != 0) {
+        rv = sc_error_set(err, EROFS, "%s can not be written: does it belong to another user, "
+                          "is its file system read-only?", path);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = sc_sqlite_check(c, path, err);
+    }
+    sqlite3_close(c);
+    return rv;
+}

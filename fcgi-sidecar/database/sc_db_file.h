@@ -1,8 +1,8 @@
 /*
  * sc_db_file.h -- database files beside the live one: copies and checks.
  *
- * A database that this process may have open as sc_db is only for sc_db_copy()
- * and sc_db_check_live(), which open it through SQLite (see sc_db.h on locks).
+ * A database that this process may have open as sc_db is only for sc_db_copy(),
+ * sc_db_check_live() and sc_db_adopt(), which open it through SQLite (see sc_db.h on locks).
  * Any thread.
  */
 #ifndef SC_DB_FILE_H
@@ -28,7 +28,12 @@ apr_status_t sc_db_stage(const char *from, const char *to, sc_error *err);
  * looked at).  SC_ECORRUPT with what it found. */
 apr_status_t sc_db_check_file(const char *path, sc_error *err);
 
-/* quick_check of the live database, log included. */
+/* quick_check of the live database, log included.  Writes nothing. */
 apr_status_t sc_db_check_live(const char *path, sc_error *err);
+
+/* The same of a database that was found and is to be served: what a killed writer
+ * left is rolled back (a hot -journal) or taken over (a log), as by any program that
+ * opens it.  EROFS when it can not be written. */
+apr_status_t sc_db_adopt(const char *path, sc_error *err);
 
 #endif /* SC_DB_FILE_H */

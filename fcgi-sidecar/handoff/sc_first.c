@@ -39,7 +39,7 @@ static apr_status_t stage_seed(sc_node *n, const char *staged, sc_error *err)
 
     unlink(staged);
     if (database_present(n)) {
-        return sc_db_check_live(o->database, err);
+        return sc_db_adopt(o->database, err);
     }
     if (stat(o->seed_database, &st) != 0) {
         return sc_error_errno(err, errno, "first deployment, but there is no seed database %s "

@@ -54,7 +54,11 @@ apr_status_t sc_follower_add(sc_node *n, sc_follower *follower, sc_error *err)
     pthread_mutex_lock(&n->lock);
     drop_former(n, follower->member.uid);
     sc_ship_count(n, &followers, &standbys, &lag);
-    if (n->state.id != SC_STATE_PRIMARY || n->db == NULL) {
+    if (n->state.id == SC_STATE_PRIMARY && n->db == NULL) {
+        rv = sc_error_set(err, SC_EAGAIN, "this instance is PRIMARY, but can not open its database "
+                          "%s", n->options->database);
+    }
+    else if (n->state.id != SC_STATE_PRIMARY) {
         rv = sc_error_set(err, n->state.id == SC_STATE_DRAINING ? SC_EAGAIN : SC_EREFUSED,
                           "this instance is %s, not PRIMARY", sc_state_name(n->state.id));
     }

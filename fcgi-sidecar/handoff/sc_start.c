@@ -208,19 +208,39 @@ static void look_at_loss(sc_node *n, struct loss *loss, const char *why)
     }
 }
 
+/* A primary by state file and authority whose database can not be opened serves nobody. */
+static void end_start(sc_node *n, apr_status_t rv, const sc_error *err)
+{
+    sc_state state;
+
+    sc_node_state(n, &state);
+    if (!sc_work_running(n, &n->start)) {
+        return;
+    }
+    if (!n->stopping && rv != APR_SUCCESS && state.id == SC_STATE_PRIMARY && !sc_node_is_open(n)) {
+        sc_fail("SC0411", "post-start: %s", err->text);
+        sc_work_end(n, &n->start, rv, err->text);
+        return;
+    }
+    sc_work_end(n, &n->start, n->stopping ? SC_EFAILED : APR_SUCCESS,
+                n->stopping ? "serve is ending" : "primary");
+}
+
 static void *start_thread(void *context)
 {
     sc_node *n = context;
     int64_t limit_ms = n->options->sync_timeout / 1000;
     struct loss loss = { .since_ms = sc_now_ms() };
     char last[SC_ERROR_LEN] = "";
+    sc_error err = { 0, "" };
+    apr_status_t rv = APR_SUCCESS;
 
     while (follows(n)) {
-        sc_error err = { 0, "" };
-        apr_status_t rv = follow_once(n, &err);
         sc_state state;
         bool late;
 
+        memset(&err, 0, sizeof(err));
+        rv = follow_once(n, &err);
         sc_node_state(n, &state);
         if (rv != APR_SUCCESS && state.id != SC_STATE_PRIMARY && !n->stopping) {
             if (strcmp(last, err.text) != 0) {
@@ -240,10 +260,7 @@ static void *start_thread(void *context)
             pthread_mutex_unlock(&n->lock);
         }
     }
-    if (sc_work_running(n, &n->start)) {
-        sc_work_end(n, &n->start, n->stopping ? SC_EFAILED : APR_SUCCESS,
-                    n->stopping ? "serve is ending" : "primary");
-    }
+    end_start(n, rv, &err);
     pthread_mutex_lock(&n->lock);
     n->start_ended = true;
     pthread_cond_broadcast(&n->changed);
@@ -323,6 +340,11 @@ void sc_start_hook(sc_node *n, sc_control_request *request)
         if (rv != APR_SUCCESS) {
             sc_work_end(n, &n->start, rv, err.text);
         }
+    }
+    else if (state.id == SC_STATE_PRIMARY && !sc_node_is_open(n)
+             && sc_work_begin(n, &n->start, "opening the database")) {
+        rv = sc_node_activate(n, &err);
+        sc_work_end(n, &n->start, rv, rv == APR_SUCCESS ? "primary" : err.text);
     }
     sc_work_stream(n, request, &n->start);
 }

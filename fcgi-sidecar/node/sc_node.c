@@ -142,6 +142,16 @@ apr_status_t sc_node_attend(sc_node *n, sc_error *err)
     return rv;
 }
 
+bool sc_node_is_open(sc_node *n)
+{
+    bool open;
+
+    pthread_mutex_lock(&n->lock);
+    open = n->db != NULL;
+    pthread_mutex_unlock(&n->lock);
+    return open;
+}
+
 apr_status_t sc_node_activate(sc_node *n, sc_error *err)
 {
     apr_status_t rv = sc_node_serve(n, err);

@@ -102,6 +102,9 @@ void sc_node_state(sc_node *n, sc_state *out);
 /* sc_state_move() under the lock, with the broadcast; lock not held. */
 apr_status_t sc_node_move(sc_node *n, sc_state_id to, const char *why, sc_error *err);
 
+/* True when the database is open, as it is from PRIMARY to FORWARDING unless opening failed. */
+bool sc_node_is_open(sc_node *n);
+
 /* Opens the database of a PRIMARY (fence removed) and lets the relay serve it;
  * does nothing when that was done.  Lock not held. */
 apr_status_t sc_node_activate(sc_node *n, sc_error *err);

@@ -3,6 +3,8 @@ import json
 import os
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 
@@ -110,6 +112,85 @@ def test_a_database_that_is_there_is_adopted(sidecar, seed):
     with a:
         a.post_start()
         assert stored(a.database) == ["precious"]
+
+
+def found(instance, *rows):
+    """A database that lies at --database before the first start."""
+    con = sqlite3.connect(instance.database)
+    con.execute("CREATE TABLE writes (id)")
+    con.executemany("INSERT INTO writes VALUES (?)", [(r,) for r in rows])
+    con.commit()
+    con.close()
+    paths.give(instance.database)
+
+
+def test_a_killed_writer_left_its_journal(sidecar, seed):
+    """A hot journal beside the database that is adopted: half a transaction is rolled back, as any program would do."""
+    a = sidecar("a", seed=seed)
+    found(a, "precious")
+    half = ("import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('PRAGMA cache_size=2'); c.execute('BEGIN IMMEDIATE')\n"
+            "c.executemany('INSERT INTO writes VALUES (?)', (('half' * 250,) for i in range(1000)))\nos.kill(os.getpid(), 9)")
+    subprocess.run([sys.executable, "-c", half, a.database], timeout=60)
+    journal = a.database.with_name(a.database.name + "-journal")
+    assert journal.stat().st_size > 0
+    paths.give(a.database)
+    paths.give(journal)
+    with a:
+        a.post_start()
+        assert stored(a.database) == ["precious"] and not journal.exists()
+
+
+def test_a_database_that_can_not_be_written(sidecar, seed):
+    """Nobody becomes primary of it, and what to look at is told."""
+    a = sidecar("a", seed=seed)
+    found(a, "precious")
+    a.database.chmod(0o444)
+    with a:
+        r = a.post_start(check=False)
+        assert r.returncode == 1 and f"{a.database} can not be written" in r.stderr
+        assert a.status()["state"] == "EMPTY" and not (a.root.parent / "authority.json").exists()
+        a.database.chmod(0o644)
+        a.post_start()
+        assert stored(a.database) == ["precious"]
+
+
+def test_a_primary_that_can_not_open_its_database(sidecar, seed):
+    """post-start fails with the reason as long as that lasts; when it is gone it succeeds."""
+    a, b = sidecar("a", seed=seed), sidecar("b", seed=seed)
+    found(a, "precious")
+    in_the_way = a.database.with_name(a.database.name + "-shm")
+    in_the_way.mkdir()
+    with a, b:
+        for again in range(2):
+            r = a.post_start(check=False)
+            assert r.returncode == 1 and str(a.database) in r.stderr, r.stderr
+        assert "SC0411" in a.log()
+        r = b.post_start(check=False, sync_timeout="1s")
+        assert r.returncode != 0 and "not PRIMARY" not in r.stderr
+        in_the_way.rmdir()
+        a.post_start()
+        b.post_start()
+        assert stored(b.database) == ["precious"]
+
+
+def test_a_database_behind_a_symbolic_link(sidecar, seed):
+    """SQLite keeps the log beside the file that the link leads to: so PHP and the sidecar mean the same one."""
+    a, b = sidecar("a", seed=seed), sidecar("b", seed=seed)
+    real = [i.root / "data" / "real" / "app.sqlite" for i in (a, b)]
+    for i, path in zip((a, b), real):
+        path.parent.mkdir()
+        paths.give(path.parent)
+        i.database.symlink_to("real/app.sqlite")
+    with a, b:
+        a.post_start()
+        write(a.database, "one")
+        b.post_start()
+        a.pre_stop()
+        write(b.database, "two")
+        a.post_start()
+        b.pre_stop()
+        assert stored(real[0]) == ["one", "two"]
+        assert a.database.is_symlink() and b.database.is_symlink()
 
 
 def test_the_second_becomes_a_standby_and_follows(pair):
@@ -258,7 +339,6 @@ def test_two_first_instances_at_once(sidecar, seed):
 
 
 def test_metrics_are_clean(pair):
-    import subprocess
     a, b = pair
     b.post_start()
     paths.require("promtool")
