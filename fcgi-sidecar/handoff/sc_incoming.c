@@ -124,6 +124,20 @@ static apr_status_t write_fence(const sc_incoming *im)
     return sc_file_pwrite(im->fd, &fence, 1, SC_DB_FENCE_OFFSET);
 }
 
+/* Around the fence: the standby's file has its name by now, and who stops, or dies,
+ * between a whole page 1 and the fence would leave a database that anybody may write. */
+static apr_status_t write_first_page(const sc_incoming *im, const uint8_t *page)
+{
+    const size_t behind = SC_DB_FENCE_OFFSET + 1;
+    apr_status_t rv = write_fence(im);
+
+    if (rv == APR_SUCCESS) {
+        rv = sc_file_pwrite(im->fd, page, SC_DB_FENCE_OFFSET, 0);
+    }
+    return rv == APR_SUCCESS ? sc_file_pwrite(im->fd, page + behind, im->page_size - behind, (off_t)behind)
+                             : rv;
+}
+
 /* Puts pages into file and digest; page 1 bears the fence in the file alone. */
 apr_status_t sc_incoming_put(sc_incoming *im, uint32_t number, const uint8_t *page)
 {
@@ -131,9 +145,9 @@ apr_status_t sc_incoming_put(sc_incoming *im, uint32_t number, const uint8_t *pa
     apr_status_t rv = sc_pages_put(&im->pages, number, page, im->page_size);
 
     if (rv == APR_SUCCESS) {
-        rv = sc_file_pwrite(im->fd, page, im->page_size, at);
+        rv = number == 1 ? write_first_page(im, page) : sc_file_pwrite(im->fd, page, im->page_size, at);
     }
-    return rv == APR_SUCCESS && number == 1 ? write_fence(im) : rv;
+    return rv;
 }
 
 /* The disk works while the rest comes, and never gets far behind: a long tail

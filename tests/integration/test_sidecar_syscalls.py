@@ -10,6 +10,7 @@ run again; SIDECAR_FAULT_SECONDS ends each test of the walk after so long, to be
 """
 import os
 import shutil
+import sqlite3
 import subprocess
 import time
 
@@ -180,6 +181,26 @@ def test_half_a_write(bed):
         for kind in ("write", "net", "read"):
             bed.case("cut-over", side, kind, 4, "short")
     assert bed.deaths == 0
+
+
+def test_a_standby_that_dies_in_page_1_is_fenced(sidecar, php_fpm, tmp):
+    """Whichever write of a commit is its last: a program beside the relay finds a database that it may not write."""
+    if paths.SANITIZE:
+        pytest.skip("the countdown replaces what the sanitizers replace")
+    seed = handover.seed(tmp)
+    a, b = (handover.Instance(n, sidecar, php_fpm, seed, workers=1, options=dict(LIMITS)) for n in "ab")
+    countdown = sysfault.Countdown(tmp, "b")
+    b.sidecar.env = countdown.env
+    a.start()
+    for n in range(1, 6):
+        b.start()
+        wait.until(lambda: a.sidecar.status().get("standbys") == 1, 10, "the standby")
+        countdown.arm("write", n, "kill")
+        con = sqlite3.connect(a.sidecar.database)
+        con.execute(f"CREATE TABLE IF NOT EXISTS page_1_{n} (x)")      # page 1 has the schema's cookie
+        con.close()
+        wait.until(lambda: not b.sidecar.proc.running(), 20, "the death of the standby")
+        assert b.sidecar.database.read_bytes()[18] == 0x7f, f"write {n}: {countdown.hit}"
 
 
 #: (action, error, phase, side, kind) of the walk; what is most likely to be wrong first.
