@@ -113,9 +113,9 @@ apr_status_t sc_listen_open(sc_relay *relay, const char *text, char *error, size
     if (l->io.fd >= 0) {
         relay->listener_count++; /* closed with the others from here on */
         set_options(l->io.fd);
+        l->bound = bind(l->io.fd, (struct sockaddr *)&l->address.sa, l->address.len) == 0;
     }
-    if (l->io.fd < 0 || bind(l->io.fd, (struct sockaddr *)&l->address.sa, l->address.len) < 0
-        || listen(l->io.fd, LISTEN_BACKLOG) < 0) {
+    if (!l->bound || listen(l->io.fd, LISTEN_BACKLOG) < 0) {
         rv = errno;
         snprintf(error, error_size, "--listen: can not listen on %.180s: %s", text, strerror(rv));
         return rv;
@@ -129,7 +129,7 @@ void sc_listen_close(sc_relay *relay)
     size_t i;
 
     for (i = 0; i < relay->listener_count; i++) {
-        if (relay->listeners[i].address.is_unix) {
+        if (relay->listeners[i].address.is_unix && relay->listeners[i].bound) {
             sun = (const struct sockaddr_un *)&relay->listeners[i].address.sa;
             unlink(sun->sun_path);
         }

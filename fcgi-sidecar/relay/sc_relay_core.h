@@ -150,6 +150,7 @@ typedef struct {
     sc_io      io;
     sc_relay  *relay;
     sc_address address;
+    bool       bound;   /* a socket file at that path is ours to remove */
 } sc_listener;
 
 struct sc_relay {

@@ -1,4 +1,5 @@
 /* What the hand-over asks of the relay: hold, drain, release, end. */
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -323,6 +324,20 @@ static void bad_configurations(void **state)
     assert_null(relay);
 }
 
+/* Started a second time by mistake: the one that serves keeps its socket. */
+static void an_address_that_is_taken(void **state)
+{
+    bed *b = *state;
+    sc_relay *second = NULL;
+    char error[256] = "";
+
+    bed_start(b);
+    assert_int_equal(sc_relay_create(&second, &b->config, error, sizeof(error)), EADDRINUSE);
+    assert_null(second);
+    assert_non_null(strstr(error, b->listen));
+    close(bed_dial(b));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, bed_teardown)
@@ -331,7 +346,8 @@ int main(void)
         T(the_hold_comes_when_all_are_young), T(few_at_a_time_before_a_hold),
         T(the_ease_ends_with_those_that_were_there),
         T(a_long_request_keeps_the_others_at_full_speed), T(a_hold_has_an_end), T(lame_duck),
-        T(calls_before_the_start), T(nobody_waits_for_a_loop_that_ended), T(bad_configurations)
+        T(calls_before_the_start), T(nobody_waits_for_a_loop_that_ended), T(bad_configurations),
+        T(an_address_that_is_taken)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
