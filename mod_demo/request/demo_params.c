@@ -66,11 +66,11 @@ static void cgi_vars(demo_exchange *x, apr_table_t *env)
     apr_table_unset(env, "PATH_TRANSLATED");
     if (script->path_info[0] != '\0') {
         apr_table_setn(env, "PATH_INFO", script->path_info);
-        /* With REDIRECT_URL php-fpm takes PATH_TRANSLATED for the script. */
-        if (apr_table_get(env, "REDIRECT_URL") == NULL) {
-            apr_table_setn(env, "PATH_TRANSLATED",
-                           apr_pstrcat(r->pool, script->root, script->path_info, NULL));
-        }
+        apr_table_setn(env, "PATH_TRANSLATED",
+                       apr_pstrcat(r->pool, script->root, script->path_info, NULL));
+        /* With it php-fpm believes in a wrapper of old: it takes PATH_TRANSLATED
+         * for the script and hides PATH_INFO from PHP. */
+        apr_table_unset(env, "REDIRECT_URL");
     }
     /* PHP built with force-cgi-redirect refuses to run without. */
     if (apr_table_get(env, "REDIRECT_STATUS") == NULL) {

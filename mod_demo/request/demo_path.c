@@ -139,6 +139,11 @@ int demo_path_map(request_rec *r, const demo_dir_conf *conf, demo_script *script
     if (status != OK) {
         return status;
     }
+    if (r->used_path_info == AP_REQ_REJECT_PATH_INFO && script->path_info[0] != '\0') {
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "DM1014: %s: refused, AcceptPathInfo is off and "
+                      "%s follows the script", r->uri, script->path_info);
+        return HTTP_NOT_FOUND;
+    }
     /* "admin.php?x.php": whoever cuts at the question mark sees another script
      * than httpd's access control did (CVE-2024-38473). */
     if (strchr(file, '?') != NULL) {

@@ -193,3 +193,33 @@ DemoBackend {fpm.url}
     (h.docroot / ".htaccess").write_text("DemoDocumentRoot /etc\n")
     h.error_log.claim("DemoDocumentRoot not allowed here")
     assert http.get(h, "/some/page").status == 500
+
+
+@pytest.mark.parametrize("how", [
+    "RewriteEngine on\nRewriteCond %{REQUEST_FILENAME} !-f\nRewriteRule ^(.*)$ params.php/$1 [L,QSA,E=SET:by-rewrite]",
+    "FallbackResource /params.php/a/b", "ErrorDocument 404 /params.php/a/b"], ids=["htaccess", "fallback", "error"])
+def test_path_info_survives_an_internal_redirect(httpd, fpm, how):
+    """With REDIRECT_URL php-fpm would move it to ORIG_PATH_INFO."""
+    h = httpd(f"DemoBackend {fpm.url}\n{PHP}", modules=["rewrite"])
+    h.config += f'<Directory "{h.docroot}">\nAllowOverride All\n</Directory>\n'
+    (h.docroot / "params.php").write_text((fpm.docroot / "params.php").read_text())
+    (h.docroot / ".htaccess").write_text(how + "\n")
+    s = server(h.start(), "/a/b?q=1")
+    assert (s["SCRIPT_NAME"], s["PATH_INFO"]) == ("/params.php", "/a/b")
+    assert (s["PHP_SELF"], s["REQUEST_URI"]) == ("/params.php/a/b", "/a/b?q=1")
+    assert s["PATH_TRANSLATED"] == f"{h.docroot}/a/b" and "ORIG_PATH_INFO" not in s
+    assert s.get("REDIRECT_SET") == ("by-rewrite" if "by-rewrite" in how else None)
+
+
+@pytest.mark.parametrize("files_here", [True, False])
+def test_accept_path_info_off(httpd, fpm, files_here):
+    docroot = {"docroot": fpm.docroot} if files_here else {}
+    h = httpd(f"""
+DemoBackend {fpm.url}
+DemoDocumentRoot {fpm.docroot}
+<Location "/">
+    AcceptPathInfo Off
+</Location>
+{PHP}""", **docroot).start()
+    assert server(h, "/params.php")["SCRIPT_NAME"] == "/params.php"
+    assert http.get(h, "/params.php/a").status == 404
