@@ -28,6 +28,21 @@ static apr_off_t length_stated(const request_rec *r)
     return text != NULL && ap_parse_strict_length(&len, text) ? len : -1;
 }
 
+/* Does a header field say that there is a body, empty or not? */
+static bool is_declared(const request_rec *r)
+{
+    return apr_table_get(r->headers_in, "Content-Length") != NULL
+           || apr_table_get(r->headers_in, "Transfer-Encoding") != NULL;
+}
+
+/* What a filter makes of the body (mod_deflate's inflates it) is as long as it
+ * turns out, whatever the client stated. */
+static bool is_filtered(const request_rec *r)
+{
+    return r->input_filters != r->proto_input_filters;
+}
+
+/* HTTP/2 needs no header field for it, so there only reading tells. */
 static bool announced(const request_rec *r, apr_off_t stated)
 {
     /* A sub-request has the headers of its main request, not its body. */
@@ -186,7 +201,9 @@ int demo_body_receive(demo_exchange *x)
             return spool_failed(x, rv);
         }
     }
-    x->request.stated_len = demo_spool_len(spool);
+    if (demo_spool_len(spool) > 0 || is_declared(r)) {
+        x->request.stated_len = demo_spool_len(spool);
+    }
     return OK;
 }
 
@@ -206,7 +223,7 @@ int demo_body_begin(demo_exchange *x)
         return over_limit(x, stated);
     }
     request->incoming = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-    if (!x->dir->request_buffering && stated > 0) {
+    if (!x->dir->request_buffering && stated > 0 && !is_filtered(r)) {
         request->streamed = true;
         request->stated_len = stated;
         return OK;

@@ -92,6 +92,17 @@ static bool pass_now(demo_exchange *x, const char *data, size_t len)
     return pass(x);
 }
 
+bool demo_output_header(demo_exchange *x)
+{
+    demo_output *o = &x->output;
+
+    if (!o->immediate || o->passed) {
+        return true;
+    }
+    APR_BRIGADE_INSERT_TAIL(o->bb, apr_bucket_flush_create(x->r->connection->bucket_alloc));
+    return pass(x);
+}
+
 /* The file so far, as a bucket behind what is held. */
 static void file_append(demo_exchange *x)
 {

@@ -23,6 +23,11 @@
 /* The header is known and in x->r. */
 void demo_output_begin(demo_exchange *x, bool immediate);
 
+/* In immediate mode: the header, unless it went out with a piece of the body.
+ * An event stream counts as open as soon as the client has it.  False after
+ * demo_fail(): the client is gone. */
+bool demo_output_header(demo_exchange *x);
+
 /* A piece of the body, borrowed.  Cuts what exceeds Content-Length.  False
  * after demo_fail(): the client is gone. */
 bool demo_output_write(demo_exchange *x, const char *data, size_t len);

@@ -232,7 +232,8 @@ static int read_once(demo_exchange *x, int flags)
         n = recv(x->conn->fd, x->conn->in, sizeof x->conn->in, flags);
     } while (n < 0 && errno == EINTR);
     if (n > 0) {
-        bool ok = consume(x, x->conn->in, (size_t)n);
+        bool ok = consume(x, x->conn->in, (size_t)n)
+                  && (x->answer.ended || demo_output_header(x));
         acknowledge(x);
         return ok ? 1 : -1;
     }

@@ -147,6 +147,31 @@ def test_who_is_passed_on_at_once(httpd, responder, header, waits):
             gate.set()
 
 
+@pytest.mark.parametrize("header,directive", [("Content-Type: text/event-stream", "on"),
+                                              ("X-Accel-Buffering: no", "on"), ("X-Some: thing", "off")])
+def test_header_of_a_stream_does_not_wait_for_its_body(httpd, responder, header, directive):
+    """A browser's EventSource counts as open when it has the header."""
+    gate = threading.Event()
+    b = responder([fcgi.stdout(header + "\r\n\r\n"), Stall(gate), fcgi.stdout("first"), fcgi.end_request()])
+    h = httpd(f"DemoBackend {b.url}\nDemoResponseBuffering {directive}\n{ALL_TO_PHP}").start()
+    with http.Connection(h.port) as c:
+        c.request("GET", "/x.php")
+        assert c.head().status == 200
+        gate.set()
+        assert c.line() == b"5" and c.exactly(5) == b"first"
+
+
+@pytest.mark.parametrize("buffering", ["on", "off"])
+def test_upload_that_a_filter_inflates_has_its_real_length(httpd, responder, buffering):
+    import gzip
+    b = responder()
+    h = httpd(f"DemoBackend {b.url}\nDemoRequestBuffering {buffering}\n{ALL_TO_PHP}<Location />\n"
+              "SetInputFilter DEFLATE\n</Location>\n", modules=["deflate", "filter"]).start()
+    plain = os.urandom(50000).hex().encode()
+    assert http.post(h, "/x.php", gzip.compress(plain), {"Content-Encoding": "gzip"}).status == 200
+    assert b.last.stdin == plain and b.last.params["CONTENT_LENGTH"] == str(len(plain))
+
+
 def test_memory_stays(site, fpm):
     """256 MiB down and up; the whole of httpd grows by less than 4 MiB."""
     http.get(site, f"/download.php?bytes={4 * MIB}")
@@ -199,6 +224,9 @@ Protocols h2c http/1.1
     out = subprocess.run([curl, "-s", "--http2-prior-knowledge", "-w", "%{http_version} %{http_code}", "-d", "a=b",
                           h.url("/upload.php")], capture_output=True, text=True, timeout=30).stdout
     assert '"length":3' in out and out.endswith("2 200")
+    out = subprocess.run([curl, "-s", "--http2-prior-knowledge", h.url("/params.php")], capture_output=True,
+                         text=True, timeout=30).stdout
+    assert '"SERVER_PROTOCOL":"HTTP' in out and "CONTENT_LENGTH" not in out     # RFC 3875 §4.1.2: there is no body
     out = subprocess.run([curl, "-s", "--http2-prior-knowledge", h.url(f"/download.php?bytes={8 * MIB}")],
                          capture_output=True, timeout=30).stdout
     assert len(out) == 8 * MIB
