@@ -33,13 +33,16 @@ struct attempt {
     bool force;      /* the last chance: does not wait for requests that stay in flight */
 };
 
+static void mark_at(struct attempt *a, enum pause_part part, int64_t us)
+{
+    a->part_us[part] = us - a->mark_us;
+    a->mark_us = us;
+}
+
 /* The part that ends now took this long. */
 static void mark(struct attempt *a, enum pause_part part)
 {
-    int64_t now = sc_now_us();
-
-    a->part_us[part] = now - a->mark_us;
-    a->mark_us = now;
+    mark_at(a, part, sc_now_us());
 }
 
 /* --- before the commit point ---------------------------------------------------------- */
@@ -312,6 +315,7 @@ apr_status_t sc_cutover_try(sc_node *n, const sc_member *successor, bool force, 
 {
     struct attempt attempt = { .node = n, .successor = *successor, .force = force };
     struct attempt *a = &attempt;
+    int64_t went_on_us = 0;
     apr_status_t rv = sc_node_move(n, SC_STATE_DRAINING, "pre-stop", err);
 
     if (rv != APR_SUCCESS) {
@@ -331,9 +335,9 @@ apr_status_t sc_cutover_try(sc_node *n, const sc_member *successor, bool force, 
         return rv;
     }
     mark(a, PART_COMMIT);
-    rv = sc_grant_finish(n, a->held_us, err);
+    rv = sc_grant_finish(n, a->held_us, &went_on_us, err);
     if (rv == APR_SUCCESS) {
-        mark(a, PART_GRANT);
+        mark_at(a, PART_GRANT, went_on_us); /* what is recorded after that nobody waits for */
         tell(a);
     }
     return rv;

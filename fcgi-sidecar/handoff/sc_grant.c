@@ -134,8 +134,9 @@ static void record_forwarding(sc_node *n, const sc_state *granted)
     pthread_mutex_unlock(&n->lock);
 }
 
-apr_status_t sc_grant_finish(sc_node *n, int64_t held_us, sc_error *err)
+apr_status_t sc_grant_finish(sc_node *n, int64_t held_us, int64_t *went_on_us, sc_error *err)
 {
+    int64_t now;
     sc_state state;
     apr_status_t rv;
 
@@ -146,8 +147,12 @@ apr_status_t sc_grant_finish(sc_node *n, int64_t held_us, sc_error *err)
     }
     SC_STEP("confirmed");
     rv = sc_node_forward(n, &state.successor, state.epoch + 1, err);
+    now = sc_now_us();
     if (held_us != 0) {
-        sc_metrics_pause(&n->metrics, sc_now_us() - held_us);
+        sc_metrics_pause(&n->metrics, now - held_us);
+    }
+    if (went_on_us != NULL) {
+        *went_on_us = now;
     }
     if (rv == APR_SUCCESS) {
         record_forwarding(n, &state);

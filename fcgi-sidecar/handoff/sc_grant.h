@@ -7,9 +7,10 @@
 #include "fcgi-sidecar/node/sc_node.h"
 
 /* From FENCED to FORWARDING: asks the successor until it confirms (requests
- * wait meanwhile), forwards.  held_us: when requests began
- * to wait (monotonic), 0: unknown.  Fails only when serve ends before. */
-apr_status_t sc_grant_finish(sc_node *n, int64_t held_us, sc_error *err);
+ * wait meanwhile), forwards, and records that.  held_us: when requests began
+ * to wait (monotonic), 0: unknown; *went_on_us, unless NULL: when they went
+ * on.  Fails only when serve ends before. */
+apr_status_t sc_grant_finish(sc_node *n, int64_t held_us, int64_t *went_on_us, sc_error *err);
 
 /* After a restart past the commit point: sets the fence if it is missing.  A
  * database that is not there needs none. */

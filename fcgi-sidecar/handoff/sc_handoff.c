@@ -162,7 +162,7 @@ static void *handoff_thread(void *context)
     apr_status_t rv;
 
     sc_node_state(n, &state);
-    rv = state.id == SC_STATE_FENCED ? sc_grant_finish(n, 0, &err)
+    rv = state.id == SC_STATE_FENCED ? sc_grant_finish(n, 0, NULL, &err)
        : state.id == SC_STATE_STANDBY ? hand_on(n, &err) : run(n, &err);
     if (rv != APR_SUCCESS) {
         sc_fail("SC0438", "pre-stop: %s", err.text);
