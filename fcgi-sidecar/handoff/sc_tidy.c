@@ -6,6 +6,7 @@
 #include "fcgi-sidecar/handoff/sc_follower.h"
 
 #define LONG_FRAMES 800 /* PHP's own checkpoints begin at 1000 */
+#define KEPT_FRAMES 4000 /* longer than that somebody keeps it: no hurry */
 #define NEAR_FRAMES 200 /* so many may be left to move into the database under the lock */
 #define LOCK_MS     50  /* longest wait for the write lock */
 #define HOLD_MS     10  /* and how long writers are held off at most */
@@ -58,13 +59,13 @@ static bool wait_for_streams(sc_node *n, const sc_wal *wal)
 static int shorten(sc_node *n, const sc_wal *wal)
 {
     bool whole = false, through;
-    sc_wal_index index;
+    sc_wal_index index = { 0 };
 
     if (sc_db_checkpoint(n->db, &whole, NULL) != APR_SUCCESS
         || sc_wal_look(wal, &index) != APR_SUCCESS
         || index.frames - index.backfilled > NEAR_FRAMES
         || sc_db_lock(n->db, LOCK_MS, NULL) != APR_SUCCESS) {
-        return BUSY_MS;
+        return index.frames < KEPT_FRAMES ? BUSY_MS : IDLE_MS;
     }
     through = wait_for_streams(n, wal);
     sc_db_unlock(n->db);
