@@ -9,8 +9,8 @@
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/base/sc_log.h"
 
-static const struct { const char *name; bool writable; const char *meaning; } states[] = {
-#define SC_STATE(name, writable, meaning) { #name, writable, meaning },
+static const struct { const char *name; bool writable; } states[] = {
+#define SC_STATE(name, writable, meaning) { #name, writable },
 #include "fcgi-sidecar/node/sc_states.def"
 };
 
@@ -22,11 +22,6 @@ static const struct { sc_state_id from, to; } moves[] = {
 const char *sc_state_name(sc_state_id id)
 {
     return id < SC_STATE_COUNT ? states[id].name : "UNKNOWN";
-}
-
-const char *sc_state_meaning(sc_state_id id)
-{
-    return id < SC_STATE_COUNT ? states[id].meaning : "unknown";
 }
 
 bool sc_state_writable(sc_state_id id)

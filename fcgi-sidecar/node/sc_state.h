@@ -55,11 +55,11 @@ void sc_state_ahead(sc_state *s, sc_state_id to);
  * only after a further save of the old state succeeded. */
 apr_status_t sc_state_move(sc_state *s, sc_state_id to, const char *why, sc_error *err);
 
+/* What sc_states.def says: is the move in the table, may PHP write in the state. */
 bool sc_state_allows(sc_state_id from, sc_state_id to);
 bool sc_state_writable(sc_state_id id);
 
-/* "PRIMARY"; the number of moves in the table and the ith of them. */
+/* "PRIMARY"; "UNKNOWN" for what is no state.  Static. */
 const char *sc_state_name(sc_state_id id);
-const char *sc_state_meaning(sc_state_id id);
 
 #endif /* SC_STATE_H */

@@ -1,6 +1,9 @@
 #include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "fcgi-sidecar/relay/sc_client.h"
@@ -66,11 +69,33 @@ static void client_release(sc_io *io)
     free(SC_OWNER(io, sc_client, io));
 }
 
-/* The client broke the protocol or a time-out. */
+/* Asked for only when there is something to say: accept4() tells it to nobody. */
+static void client_name(const sc_client *c, char *name, size_t size)
+{
+    struct sockaddr_storage sa = { 0 };
+    socklen_t len = sizeof(sa);
+    char host[64], port[8];
+
+    if (getpeername(c->io.fd, (struct sockaddr *)&sa, &len) < 0) {
+        snprintf(name, size, "that has gone"); /* a reset */
+    }
+    else if (sa.ss_family == AF_UNIX
+             || getnameinfo((struct sockaddr *)&sa, len, host, sizeof(host), port, sizeof(port),
+                            NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+        snprintf(name, size, "on the Unix socket");
+    }
+    else {
+        snprintf(name, size, strchr(host, ':') != NULL ? "[%s]:%s" : "%s:%s", host, port);
+    }
+}
+
 void sc_client_fault(sc_client *c, const char *what)
 {
+    char name[80];
+
+    client_name(c, name, sizeof(name));
     sc_count_add(c->relay, SC_N_CLIENT_ERRORS, 1);
-    sc_relay_log(c->relay, SC_RELAY_LOG_WARNING, "SC0321", "client: %s; connection closed", what);
+    sc_relay_log(c->relay, SC_RELAY_LOG_WARNING, "SC0321", "client %s: %s; connection closed", name, what);
     sc_client_close(c);
 }
 
@@ -132,7 +157,6 @@ void sc_client_gone(sc_client *c)
     sc_client_close(c);
 }
 
-/* Sends what waits in out; false: the client is gone. */
 bool sc_client_flush(sc_client *c)
 {
     sc_relay *relay = c->relay;
@@ -178,7 +202,6 @@ static bool client_send(sc_client *c, const uint8_t *bytes, size_t len)
     return true;
 }
 
-/* A reply of the relay's own goes between two records of the answer. */
 bool sc_client_reply(sc_client *c, const uint8_t *record, size_t len)
 {
     if (!c->mid_record) {
@@ -245,7 +268,6 @@ bool sc_client_takes(const sc_client *c)
 
 /* --- a request's course --------------------------------------------------------------- */
 
-/* Its last byte was read and its answer given. */
 void sc_client_request_over(sc_client *c)
 {
     sc_relay *relay = c->relay;

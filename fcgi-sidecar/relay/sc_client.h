@@ -20,7 +20,8 @@
 /* Changes the state; the only place that does. */
 void sc_client_move(sc_client *c, enum sc_client_state state);
 
-/* The client broke the protocol, or a time-out: told and closed. */
+/* The client broke the protocol, or a time-out, or there is no memory for it: told
+ * with its address (SC0321), counted, closed. */
 void sc_client_fault(sc_client *c, const char *what);
 
 /* The client has closed its side, or its socket is broken. */

@@ -146,7 +146,6 @@ void sc_relay_destroy(sc_relay *relay)
 
 /* --- the thread --------------------------------------------------------------------------------- */
 
-
 static apr_time_t earlier(apr_time_t a, apr_time_t b)
 {
     return a == 0 || (b != 0 && b < a) ? b : a;

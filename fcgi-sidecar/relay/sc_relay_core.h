@@ -105,7 +105,7 @@ struct sc_upstream {
     bool         answering;   /* a byte of the answer has come */
     bool         write_broken; /* BUSY: the peer reads no more; an answer may still come */
     uint8_t      prefix_len;  /* BUSY: BEGIN_REQUEST (and hop) still to be sent before the request */
-    uint8_t      prefix[120];
+    uint8_t      prefix[120]; /* holds BEGIN_REQUEST and a PARAMS record with hop and epoch, whatever they are */
 };
 
 /* --- client -------------------------------------------------------------------- */

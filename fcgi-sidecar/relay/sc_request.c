@@ -95,7 +95,7 @@ static int encode_again(sc_request *r, const uint8_t *pairs, size_t len)
         return SC_REQUEST_EMEMORY;
     }
     fcgiw_params_init(&out, again.data, again.cap, SC_REQUEST_ID);
-    while (offset < len && rc >= 0) {
+    while (offset < len && rc >= 0) { /* the caller has decoded them all: none is broken */
         offset += (size_t)fcgiw_pair_decode(&pair, pairs + offset, len - offset);
         if (!pair_is(&pair, SC_RELAY_PARAM_HOP) && !pair_is(&pair, SC_RELAY_PARAM_EPOCH)) {
             rc = fcgiw_params_add(&out, &pair);

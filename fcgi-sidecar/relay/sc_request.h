@@ -45,6 +45,7 @@ typedef struct {
     size_t    sent;    /* bytes of wire that went to the upstream */
 } sc_request;
 
+/* BEGIN_REQUEST with that id and FCGI_KEEP_CONN; drops what was before. */
 void sc_request_begin(sc_request *r, uint16_t id, bool keep);
 
 /* Content of PARAMS; 0, SC_REQUEST_EBIG or SC_REQUEST_EMEMORY. */
@@ -54,11 +55,12 @@ int sc_request_params(sc_request *r, const uint8_t *data, size_t len, size_t par
  * (a pair that no record can hold) or SC_REQUEST_EMEMORY. */
 int sc_request_params_end(sc_request *r);
 
-/* Content of STDIN (len <= FCGIW_CONTENT_MAX), and its end. */
+/* Content of STDIN (len <= FCGIW_CONTENT_MAX), and its end; 0 or SC_REQUEST_EMEMORY. */
 int sc_request_body(sc_request *r, const uint8_t *data, size_t len);
 int sc_request_body_end(sc_request *r);
 
-/* Bytes to send now, and what to tell when some of them were. */
+/* Bytes to send now, borrowed until the next call that is not const; NULL and
+ * *len = 0 when there are none.  sent: the first n of them went out. */
 const uint8_t *sc_request_pending(const sc_request *r, size_t *len);
 void sc_request_sent(sc_request *r, size_t n);
 

@@ -153,7 +153,6 @@ static bool send_ahead(sc_upstream *u)
     return u->begun;
 }
 
-/* OFFERED or READY: nothing may come from the peer but its end. */
 bool sc_upstream_silent(sc_upstream *u)
 {
     uint8_t byte;
@@ -303,7 +302,8 @@ static void upstream_event(sc_io *io, uint32_t events)
 
 /* --- birth --------------------------------------------------------------------------- */
 
-/* A socket whose connect() has been started: 0, EINPROGRESS or the error. */
+/* A socket whose connect() has been started: 0, EINPROGRESS or the error.  Without
+ * one of the options it serves as well, but for the worst of networks. */
 static int dial(const sc_address *a, int *fd)
 {
     const int one = 1, idle = 5, probes = 3;

@@ -1,5 +1,6 @@
 /* The relay with clients that break, lie, stall and vanish. */
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -294,11 +295,42 @@ static void an_answer_that_is_never_taken(void **state)
     close(up);
 }
 
+/* The relay's thread writes it, the test reads it when that one has ended. */
+static void keep_line(void *context, sc_relay_log_level level, const char *id, const char *message)
+{
+    (void)level;
+    snprintf(context, 256, "%s %s", id, message);
+}
+
+static void the_log_names_the_client(void **state)
+{
+    bed *b = *state;
+    struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    socklen_t len = sizeof(sin);
+    char line[256] = "", expected[64];
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    b->listens[1] = "127.0.0.1:0";
+    b->config.listen_count = 2;
+    b->config.log = keep_line;
+    b->config.context = line;
+    bed_start(b);
+    sin.sin_port = htons(sc_relay_port(b->relay));
+    assert_int_equal(connect(client, (struct sockaddr *)&sin, sizeof(sin)), 0);
+    assert_int_equal(getsockname(client, (struct sockaddr *)&sin, &len), 0);
+    bed_send(client, "GET / HTTP/1.1\r\n\r\n", 18);
+    bed_closed(client);
+    sc_relay_stop(b->relay);
+    snprintf(expected, sizeof(expected), "SC0321 client 127.0.0.1:%u: ", ntohs(sin.sin_port));
+    assert_int_equal(strncmp(line, expected, strlen(expected)), 0);
+    close(client);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
     const struct CMUnitTest tests[] = {
-        T(malformed_requests), T(a_client_that_goes_while_it_waits_runs_nothing),
+        T(malformed_requests), T(the_log_names_the_client), T(a_client_that_goes_while_it_waits_runs_nothing),
         T(a_client_that_goes_closes_the_upstream), T(abort_request), T(queue_bound),
         T(queue_timeout), T(idle_clients_are_closed), T(half_a_request_is_not_waited_for_for_ever),
         T(idle_upstream_connections_free_their_workers),
