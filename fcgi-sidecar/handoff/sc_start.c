@@ -157,6 +157,13 @@ static bool is_final(apr_status_t rv, sc_state_id id)
             || rv == SC_ENONE);
 }
 
+/* For good: the operator has to look at it. */
+static void start_failed(sc_node *n, apr_status_t rv, const char *why)
+{
+    sc_fail("SC0411", "post-start: %s", why);
+    sc_work_end(n, &n->start, rv, why);
+}
+
 static void give_up(sc_node *n, apr_status_t rv, const char *why)
 {
     sc_state state;
@@ -167,8 +174,7 @@ static void give_up(sc_node *n, apr_status_t rv, const char *why)
     if (state.id == SC_STATE_SYNCING) {
         (void)sc_node_move(n, SC_STATE_EMPTY, "the copy failed", NULL);
     }
-    sc_fail("SC0411", "post-start: %s", why);
-    sc_work_end(n, &n->start, rv, why);
+    start_failed(n, rv, why);
 }
 
 /* True while following is this thread's job. */
@@ -218,8 +224,7 @@ static void end_start(sc_node *n, apr_status_t rv, const sc_error *err)
         return;
     }
     if (!n->stopping && rv != APR_SUCCESS && state.id == SC_STATE_PRIMARY && !sc_node_is_open(n)) {
-        sc_fail("SC0411", "post-start: %s", err->text);
-        sc_work_end(n, &n->start, rv, err->text);
+        start_failed(n, rv, err->text);
         return;
     }
     sc_work_end(n, &n->start, n->stopping ? SC_EFAILED : APR_SUCCESS,
