@@ -79,7 +79,7 @@ typedef struct {
     bool started;           /* a byte came from the backend */
     bool header_done;
     bool discard;           /* what follows is drained: HEAD, 204, 304, a local redirect */
-    bool overlong;          /* more body than Content-Length: cut, connection not kept */
+    bool overlong;          /* more came than Content-Length or END_REQUEST allow: cut, connection not kept */
     bool ended;             /* END_REQUEST */
     apr_off_t stated_len;   /* Content-Length, or -1 */
     apr_off_t body_len;     /* body received */

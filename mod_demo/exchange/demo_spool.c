@@ -16,20 +16,25 @@ static const char *folder; /* of temporary files, or NULL */
 void demo_spool_child_init(apr_pool_t *pchild, server_rec *s)
 {
     const char *wanted = getenv("TMPDIR");
-    apr_status_t rv;
+    apr_status_t rv = APR_SUCCESS, other;
 
     if (wanted != NULL && access(wanted, W_OK | X_OK) == 0) {
         folder = apr_pstrdup(pchild, wanted);
         return;
     }
-    rv = wanted != NULL ? errno : APR_SUCCESS;
-    if (apr_temp_dir_get(&folder, pchild) != APR_SUCCESS) {
-        folder = NULL;
+    if (wanted != NULL) {
+        rv = errno;
     }
-    if (wanted != NULL || folder == NULL) {
+    other = apr_temp_dir_get(&folder, pchild);
+    if (other != APR_SUCCESS) {
+        folder = NULL;
+        rv = rv != APR_SUCCESS ? rv : other;
+    }
+    if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s, "DM1035: TMPDIR=%s: httpd's user can not write "
-                     "there; large bodies go to %s", wanted != NULL ? wanted : "",
-                     folder != NULL ? folder : "no other folder either and are refused");
+                     "there; large bodies %s", wanted != NULL ? wanted : "(not set)",
+                     folder != NULL ? apr_pstrcat(pchild, "go to ", folder, NULL)
+                     : "are refused, no other folder is writable either: set it to one that is");
     }
 }
 
@@ -88,7 +93,12 @@ static apr_status_t file_open(demo_spool *spool)
         spool->file = NULL;
         return rv;
     }
-    apr_file_remove(name, spool->pool);
+    rv = apr_file_remove(name, spool->pool);
+    if (rv != APR_SUCCESS) {
+        (void)apr_file_close(spool->file);
+        spool->file = NULL;
+        return rv;
+    }
     demo_metrics_spool_file(spool->direction);
     return APR_SUCCESS;
 }
@@ -159,7 +169,7 @@ apr_status_t demo_spool_read(const demo_spool *spool, apr_off_t offset, char *ou
     if (len == 0) {
         return APR_SUCCESS;
     }
-    apr_os_file_get(&fd, spool->file);
+    (void)apr_os_file_get(&fd, spool->file);
     offset -= (apr_off_t)spool->memory_len;
     while (len > 0) {
         ssize_t n = pread(fd, out, len, offset);

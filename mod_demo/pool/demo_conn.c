@@ -17,8 +17,9 @@
 /* php-fpm writes an answer in pieces of 8 KiB and leaves Nagle's algorithm on: it
  * sends the last one when the one before is acknowledged.  A receiver does that at
  * once for more than a segment, else after 40 ms or when it reads.  On the loopback
- * a segment has 64 KiB; so it gets those of an Ethernet, too.  And where php-fpm ends in that time (a reload, while a kept
- * connection has the end of STDIN unread), its system drops what was not sent. */
+ * a segment has 64 KiB; so it gets those of an Ethernet, too.  And where php-fpm
+ * ends in that time (a reload, while a kept connection has the end of STDIN unread),
+ * its system drops what was not sent. */
 #define MSS_MAX 1448
 
 static pthread_mutex_t free_lock = PTHREAD_MUTEX_INITIALIZER;

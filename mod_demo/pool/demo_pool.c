@@ -73,7 +73,7 @@ static void deadline_in(struct timespec *ts, apr_interval_time_t us)
     }
 }
 
-/* Takes out of all places what is idle for too long (or all of it). */
+/* Takes out of all places what is idle for too long (or all of it).  Under the lock. */
 static demo_conn *expired_take(apr_time_t now, bool all)
 {
     demo_conn *out = NULL;
@@ -166,7 +166,8 @@ void demo_pool_child_init(apr_pool_t *pchild, server_rec *s)
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (error != 0) {
         ap_log_error(APLOG_MARK, APLOG_ERR, error, s, "DM1060: no thread for kept connections, "
-                     "none are kept");
+                     "none are kept: each request opens its own; raise the limit of processes "
+                     "(ulimit -u, pids.max)");
         pool.stop = true;
         return;
     }

@@ -45,13 +45,25 @@ static bool value_is(const cgih_field *f, const char *text)
            && (f->value_len == len || f->value[len] == ';' || f->value[len] == ' ');
 }
 
+/* The beginning of a line for the log, which escapes what is not printable. */
+static const char *excerpt(apr_pool_t *pool, const char *line, size_t len)
+{
+    static const size_t most = 48;
+
+    while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r')) {
+        len--;
+    }
+    return apr_psprintf(pool, "%.*s%s", (int)(len > most ? most : len), line,
+                        len > most ? "..." : "");
+}
+
 static bool summarize_field(demo_exchange *x, const cgih_field *f, summary *sum)
 {
     if (cgih_field_is(f, "Status")) {
         int status = cgih_status(f, &sum->reason, &sum->reason_len);
         if (status < 200 || (sum->status != 0 && sum->status != status)) {
-            return refuse(x, apr_psprintf(x->r->pool, "malformed Status \"%.*s\"",
-                                          (int)(f->value_len > 64 ? 64 : f->value_len), f->value));
+            return refuse(x, apr_psprintf(x->r->pool, "malformed Status \"%s\"",
+                                          excerpt(x->r->pool, f->value, f->value_len)));
         }
         sum->status = status;
     }
@@ -59,7 +71,9 @@ static bool summarize_field(demo_exchange *x, const cgih_field *f, summary *sum)
         apr_off_t len;
         const char *text = apr_pstrndup(x->r->pool, f->value, f->value_len);
         if (!ap_parse_strict_length(&len, text) || (sum->length >= 0 && sum->length != len)) {
-            return refuse(x, "malformed Content-Length");
+            return refuse(x, apr_psprintf(x->r->pool, "%s \"%s\"", sum->length >= 0
+                                          ? "a second, different Content-Length" : "malformed Content-Length",
+                                          excerpt(x->r->pool, f->value, f->value_len)));
         }
         sum->length = len;
     }
@@ -76,18 +90,6 @@ static bool summarize_field(demo_exchange *x, const cgih_field *f, summary *sum)
         sum->validator = true;
     }
     return true;
-}
-
-/* The beginning of a line for the log, which escapes what is not printable. */
-static const char *excerpt(apr_pool_t *pool, const char *line, size_t len)
-{
-    static const size_t most = 48;
-
-    while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r')) {
-        len--;
-    }
-    return apr_psprintf(pool, "%.*s%s", (int)(len > most ? most : len), line,
-                        len > most ? "..." : "");
 }
 
 static bool summarize(demo_exchange *x, const char *header, size_t len, summary *sum)

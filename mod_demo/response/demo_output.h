@@ -35,7 +35,8 @@ bool demo_output_write(demo_exchange *x, const char *data, size_t len);
 /* Forgets the body so far.  False, and nothing done: some of it is on its way. */
 bool demo_output_take_back(demo_exchange *x);
 
-/* The answer is whole: the rest and the end of it go down the filters. */
+/* The answer is whole: the rest and the end of it go down the filters.  False
+ * after demo_fail(): the client is gone. */
 bool demo_output_end(demo_exchange *x);
 
 /* The answer broke off after its header was accepted: what came goes out, and

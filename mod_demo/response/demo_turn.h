@@ -30,7 +30,8 @@ void demo_turn_child_init(void);
 void demo_turn_begin(conn_rec *c);
 void demo_turn_end(conn_rec *c);
 
-/* Before the header of an answer is sent: is the client's turn over? */
+/* Before the header of an answer is sent: where the client's turn is over, this
+ * is its connection's last answer. */
 void demo_turn_limit(const demo_exchange *x);
 
 /* The answer went out whole and at once. */
