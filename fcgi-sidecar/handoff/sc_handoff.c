@@ -8,6 +8,7 @@
 #include "fcgi-sidecar/handoff/sc_cutover.h"
 #include "fcgi-sidecar/handoff/sc_grant.h"
 #include "fcgi-sidecar/handoff/sc_ship.h"
+#include "fcgi-sidecar/handoff/sc_start.h"
 #include "fcgi-sidecar/node/sc_work.h"
 
 #define LAG_LEVEL_BYTES (1u << 20) /* a standby that lacks less may be promoted */
@@ -105,6 +106,18 @@ static bool wait_candidate(sc_node *n, sc_member *successor, int64_t end_ms, sc_
     return false;
 }
 
+/* After the commit point nobody serves until the authority has named the successor. */
+static apr_status_t try_once(sc_node *n, const sc_member *successor, bool last, sc_error *err)
+{
+    apr_status_t rv = sc_start_confirm(n, err);
+
+    if (rv != APR_SUCCESS) {
+        sc_warn("SC0435", "hand-over to %s not begun: %s", successor->uid, err->text);
+        return rv;
+    }
+    return sc_cutover_try(n, successor, last, err);
+}
+
 /* --- pre-stop's work -------------------------------------------------------------------- */
 
 static apr_status_t run(sc_node *n, sc_error *err)
@@ -123,7 +136,7 @@ static apr_status_t run(sc_node *n, sc_error *err)
             return err->rv;
         }
         sc_work_phase(n, &n->handoff, "handing over", 0);
-        rv = sc_cutover_try(n, &successor, end_ms - sc_now_ms() < limit_ms / 4, err);
+        rv = try_once(n, &successor, end_ms - sc_now_ms() < limit_ms / 4, err);
         sc_node_state(n, &state);
         if (rv == APR_SUCCESS || state.id != SC_STATE_PRIMARY) {
             return rv;

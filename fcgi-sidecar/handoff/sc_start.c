@@ -354,6 +354,42 @@ void sc_start_hook(sc_node *n, sc_control_request *request)
     sc_work_stream(n, request, &n->start);
 }
 
+/* Has the record, read with rv, name this primary: one that was lost is written again,
+ * and another address is put in. */
+static apr_status_t confirm_record(sc_node *n, apr_status_t rv, const sc_authority_record *r,
+                                   sc_error *err)
+{
+    sc_authority_record mine = { .primary = n->self };
+    sc_state state;
+
+    sc_node_state(n, &state);
+    memcpy(mine.lineage, state.lineage, sizeof(mine.lineage));
+    mine.epoch = state.epoch;
+    if (rv == SC_ENONE) {
+        sc_warn("SC0407", "the authority has lost its record; writing it again");
+        return sc_authority_swap(&n->authority, NULL, &mine, err);
+    }
+    if (!sc_authority_record_equal(r, &mine)) {
+        return sc_error_set(err, SC_EREFUSED, "the state file says PRIMARY at epoch %llu, but the "
+                            "authority names %s at epoch %llu: this database is out of date",
+                            (unsigned long long)state.epoch, r->primary.uid,
+                            (unsigned long long)r->epoch);
+    }
+    if (strcmp(r->primary.control, n->self.control) != 0
+        || strcmp(r->primary.relay, n->self.relay) != 0) {
+        return sc_authority_swap(&n->authority, r, &mine, err);
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t sc_start_confirm(sc_node *n, sc_error *err)
+{
+    sc_authority_record r;
+    apr_status_t rv = sc_authority_read(&n->authority, &r, err);
+
+    return rv == APR_SUCCESS || rv == SC_ENONE ? confirm_record(n, rv, &r, err) : rv;
+}
+
 /* The authority is asked, not obeyed blindly: when it can not be reached the
  * state on disk is the truth, for nobody else can have become primary without
  * this instance's consent. */
@@ -363,32 +399,11 @@ static apr_status_t check_authority(sc_node *n, sc_error *err)
     sc_error why = { 0, "" };
     apr_status_t rv = sc_authority_read(&n->authority, &r, &why);
 
-    if (rv == SC_ENONE) {
-        sc_authority_record mine = { .epoch = n->state.epoch, .primary = n->self };
-
-        snprintf(mine.lineage, sizeof(mine.lineage), "%s", n->state.lineage);
-        sc_warn("SC0407", "the authority has lost its record; writing it again");
-        return sc_authority_swap(&n->authority, NULL, &mine, err);
-    }
-    if (rv != APR_SUCCESS) {
+    if (rv != APR_SUCCESS && rv != SC_ENONE) {
         sc_warn("SC0408", "going on as the primary of the state file: %s", why.text);
         return APR_SUCCESS;
     }
-    if (strcmp(r.lineage, n->state.lineage) != 0 || r.epoch != n->state.epoch
-        || strcmp(r.primary.uid, n->state.uid) != 0) {
-        return sc_error_set(err, SC_EREFUSED, "the state file says PRIMARY at epoch %llu, but the "
-                            "authority names %s at epoch %llu: this database is out of date",
-                            (unsigned long long)n->state.epoch, r.primary.uid,
-                            (unsigned long long)r.epoch);
-    }
-    if (strcmp(r.primary.control, n->self.control) != 0
-        || strcmp(r.primary.relay, n->self.relay) != 0) {
-        sc_authority_record moved = r;
-
-        moved.primary = n->self; /* another address after a restart */
-        return sc_authority_swap(&n->authority, &r, &moved, err);
-    }
-    return APR_SUCCESS;
+    return confirm_record(n, rv, &r, err);
 }
 
 apr_status_t sc_start_recover(sc_node *n, sc_error *err)

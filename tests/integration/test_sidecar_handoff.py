@@ -94,6 +94,27 @@ def test_a_log_that_was_emptied_is_level(pair):
     holds(w, b)
 
 
+def test_the_authoritys_record_is_gone_or_spoilt(pair):
+    """After the commit point nobody could become primary: so the cut-over does not begin, and the old one serves on."""
+    a, b = pair
+    record = a.sidecar.root.parent / "authority" / "authority.json"
+    good = record.read_text()
+    with handover.Writers(a.php.docroot, relays(a, b)) as w:
+        w.wait(20)
+        record.write_text("spoilt")
+        stop = threading.Thread(target=a.sidecar.pre_stop)
+        stop.start()
+        wait.until(lambda: "not begun" in a.sidecar.log(), 20, "the first attempt")
+        assert a.state == "PRIMARY"
+        w.wait(20)
+        record.unlink()
+        stop.join()
+        assert (a.state, b.state) == ("FORWARDING", "PRIMARY")
+        assert "SC0407" in a.sidecar.log() and json.loads(record.read_text())["lineage"] == json.loads(good)["lineage"]
+        w.wait(20)
+    holds(w, b)
+
+
 def test_the_old_file_is_fenced(pair):
     a, b = pair
     cron = sqlite3.connect(a.sidecar.database, timeout=0.2)     # open before the cut-over, page 1 in its cache

@@ -148,7 +148,7 @@ def test_a_database_that_can_not_be_written(sidecar, seed):
     with a:
         r = a.post_start(check=False)
         assert r.returncode == 1 and f"{a.database} can not be written" in r.stderr
-        assert a.status()["state"] == "EMPTY" and not (a.root.parent / "authority.json").exists()
+        assert a.status()["state"] == "EMPTY" and not (a.root.parent / "authority" / "authority.json").exists()
         a.database.chmod(0o644)
         a.post_start()
         assert stored(a.database) == ["precious"]
