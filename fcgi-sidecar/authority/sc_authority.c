@@ -7,6 +7,16 @@
 
 static const sc_authority_kind *const kinds[] = { &sc_authority_file, &sc_authority_lease };
 
+/* NAMESPACE/NAME, as Kubernetes spells names (RFC 1123): they become part of a URL's path. */
+static bool names_lease(const char *place)
+{
+    size_t len = strspn(place, "abcdefghijklmnopqrstuvwxyz0123456789-");
+    const char *name = place + len + (place[len] == '/');
+
+    return len > 0 && place[len] == '/' && name[0] != '\0'
+        && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") == strlen(name);
+}
+
 apr_status_t sc_authority_open(sc_authority *a, const sc_options *o, sc_error *err)
 {
     const char *url = o->authority;
@@ -27,7 +37,7 @@ apr_status_t sc_authority_open(sc_authority *a, const sc_options *o, sc_error *e
             bool is_path = kinds[i] == &sc_authority_file;
 
             if (strlen(place) >= sizeof(a->place) || (is_path && place[0] != '/')
-                || (!is_path && (strchr(place, '/') == NULL || place[0] == '/'))) {
+                || (!is_path && !names_lease(place))) {
                 break;
             }
             a->kind = kinds[i];

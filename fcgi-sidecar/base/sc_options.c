@@ -22,6 +22,7 @@ static const struct option_row rows[] = {
 };
 #define N_ROWS (sizeof(rows) / sizeof(rows[0]))
 #define NAME_MAX_LEN 64
+#define HOST_MAX 256
 
 struct command_row {
     unsigned bit;
@@ -154,25 +155,56 @@ void sc_address_join(char *out, size_t size, const char *host, uint16_t port)
     snprintf(out, size, "%s%s%s:%u", v6 ? "[" : "", host, v6 ? "]" : "", port);
 }
 
+/* A name, or an address of either family; who resolves it finds out whether it is one. */
+static bool host_is_plain(const char *host)
+{
+    size_t len = strlen(host);
+
+    return len > 0 && len < HOST_MAX
+        && strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:%_-") == len;
+}
+
+/* HOST or HOST:PORT; of more than one colon it is an IPv6 address. */
+static bool peer_is_plain(const char *value)
+{
+    char host[HOST_MAX];
+    const char *colon = strchr(value, ':');
+    uint16_t port = 0;
+
+    if (colon == value) {
+        return strchr(value + 1, ':') != NULL && host_is_plain(value);
+    }
+    if (colon == NULL || (colon != strrchr(value, ':') && value[0] != '[')) {
+        return host_is_plain(value);
+    }
+    return sc_address_split(value, host, sizeof(host), &port) && port != 0 && host_is_plain(host);
+}
+
 /* NULL, or what is wrong with the value. */
 static const char *value_error(const struct option_row *row, const char *value)
 {
-    char host[256];
+    char host[HOST_MAX];
     uint16_t port;
 
     switch (row->kind) {
     case SC_OPTION_UNBUILT:
         return "is not built in this version; leave it out";
+    case SC_OPTION_HOST:
+        return host_is_plain(value) ? NULL : "must be a host name or an address, without a port";
+    case SC_OPTION_PEER:
+        return peer_is_plain(value) ? NULL : "must be HOST or HOST:PORT";
     case SC_OPTION_ADDRESS:
+    case SC_OPTION_UPSTREAM:
         if (strncmp(value, "unix:/", 6) == 0 && value[6] != '\0') {
             return NULL;
         }
         /* fall through */
     case SC_OPTION_HOSTPORT:
-        if (sc_address_split(value, host, sizeof(host), &port)) {
+        if (sc_address_split(value, host, sizeof(host), &port)
+            && (row->kind != SC_OPTION_UPSTREAM || port != 0)) {
             return NULL;
         }
-        return row->kind == SC_OPTION_ADDRESS
+        return row->kind != SC_OPTION_HOSTPORT
             ? "must be HOST:PORT or unix:/path" : "must be HOST:PORT, the port 0..65535";
     case SC_OPTION_CHOICE_LOG:
         return strcmp(value, "text") == 0 || strcmp(value, "json") == 0
@@ -187,12 +219,15 @@ static apr_status_t value_set(sc_options *o, const struct option_row *row, const
 {
     void *member = (char *)o + row->offset;
     const char *why = value_error(row, value);
+    bool duration = row->kind == SC_OPTION_DURATION || row->kind == SC_OPTION_TIMEOUT;
     char *end;
     unsigned long n;
 
-    if (why == NULL && row->kind == SC_OPTION_DURATION
-        && !sc_duration_parse(value, member)) {
+    if (why == NULL && duration && !sc_duration_parse(value, member)) {
         why = "must be a time such as 500ms, 10s, 5m or 1h";
+    }
+    if (why == NULL && row->kind == SC_OPTION_TIMEOUT && *(apr_interval_time_t *)member == 0) {
+        why = "must be above 0, a time such as 500ms, 10s, 5m or 1h";
     }
     if (why == NULL && row->kind == SC_OPTION_SIZE && !size_parse(value, member)) {
         why = "must be a size from 4K to 1G, such as 4096, 64K or 1M";
@@ -209,7 +244,7 @@ static apr_status_t value_set(sc_options *o, const struct option_row *row, const
     if (why != NULL) {
         return sc_error_set(err, SC_EUSAGE, "%s: \"%s\" %s", origin, value, why);
     }
-    if (row->kind != SC_OPTION_DURATION && row->kind != SC_OPTION_NUMBER && row->kind != SC_OPTION_SIZE) {
+    if (!duration && row->kind != SC_OPTION_NUMBER && row->kind != SC_OPTION_SIZE) {
         *(const char **)member = value;
     }
     return APR_SUCCESS;
@@ -388,8 +423,7 @@ static apr_status_t take_arguments(sc_options *o, int argc, char *const *argv, s
             o->file = argv[i];
         }
         else {
-            return sc_error_set(err, SC_EUSAGE, "%s: unexpected argument \"%s\"",
-                                sc_options_command_name(o->command), argv[i]);
+            return sc_error_set(err, SC_EUSAGE, "unexpected argument \"%s\"", argv[i]);
         }
     }
     if (o->command == SC_CMD_SNAPSHOT && o->file == NULL) {

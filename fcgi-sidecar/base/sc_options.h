@@ -38,8 +38,12 @@ enum sc_option_kind {
     SC_OPTION_PATH,       /* const char *, not empty */
     SC_OPTION_TEXT,       /* const char *, not empty */
     SC_OPTION_ADDRESS,    /* const char *, HOST:PORT or unix:/path */
+    SC_OPTION_UPSTREAM,   /* the same, the port not 0 */
     SC_OPTION_HOSTPORT,   /* const char *, HOST:PORT */
+    SC_OPTION_HOST,       /* const char *, a name or an address, without port */
+    SC_OPTION_PEER,       /* const char *, HOST or HOST:PORT */
     SC_OPTION_DURATION,   /* apr_interval_time_t (µs), "500ms", "10s", "5m", "1h" */
+    SC_OPTION_TIMEOUT,    /* the same, above 0 */
     SC_OPTION_NUMBER,     /* unsigned, 1..1000000 */
     SC_OPTION_SIZE,       /* size_t, bytes, "4096", "64K", "1M"; 4K..1G */
     SC_OPTION_CHOICE_LOG, /* const char *, text or json */

@@ -186,5 +186,5 @@ apr_status_t sc_tools_check(const sc_options *o, sc_error *err)
     ok = check_state(o, &state) && ok;
     ok = check_authority(o, &state) && ok;
     ok = check_database(o, &state) && ok;
-    return ok ? APR_SUCCESS : sc_error_set(err, SC_EFAILED, "check: see the lines with [-]");
+    return ok ? APR_SUCCESS : sc_error_set(err, SC_EFAILED, "see the lines with [-]");
 }

@@ -58,6 +58,16 @@ def test_version():
     (["serve", "--authority=http://x"], "--authority"),
     (["serve", "--authority=file://relative"], "--authority"),
     (["serve", "--authority=lease://noname"], "--authority"),
+    (["serve", "--authority=lease://a/b/c"], "--authority"),
+    (["serve", "--authority=lease://A B/c"], "--authority"),
+    *((["serve", f"--{name}=0s"], f'--{name}: "0s" must be above 0') for name in (
+        "hold-timeout", "handoff-timeout", "peer-timeout", "queue-timeout", "client-idle-timeout")),
+    (["serve", "--upstream=127.0.0.1:0"], "--upstream"),
+    (["serve", "--advertise=two words"], "--advertise"),
+    (["serve", "--advertise=" + "x" * 300], "--advertise"),
+    (["serve", "--peer=two words"], "--peer"),
+    (["serve", "--peer=host:99999"], "--peer"),
+    (["serve", "--peer=:9001"], "--peer"),
 ])
 def test_usage_errors_say_what_and_end_with_2(args, why):
     r = run(*args)
