@@ -73,6 +73,7 @@ static void hooks(apr_pool_t *p)
     ap_hook_handler(demo_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(demo_health_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(demo_metrics_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_log_transaction(demo_handler_log, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_log_transaction(demo_metrics_log, NULL, NULL, APR_HOOK_MIDDLE);
 }
 

@@ -207,3 +207,25 @@ int demo_handler(request_rec *r)
     demo_hand_on_given();
     return status;
 }
+
+int demo_handler_log(request_rec *r)
+{
+    static const char *const names[] = {
+        "demo-backend", "demo-attempts", "demo-connect-us", "demo-first-byte-us", "demo-total-us",
+        "demo-error"
+    };
+    request_rec *last = r;
+
+    while (last->next != NULL) {
+        last = last->next;
+    }
+    for (; r != last; r = r->next) {
+        for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+            const char *value = apr_table_get(r->notes, names[i]);
+            if (value != NULL && apr_table_get(last->notes, names[i]) == NULL) {
+                apr_table_setn(last->notes, names[i], value);
+            }
+        }
+    }
+    return OK;
+}

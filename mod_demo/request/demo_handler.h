@@ -17,4 +17,9 @@ int demo_handler_proceed(demo_exchange *x);
 /* The client stopped sending and its connection is closed: for the logs. */
 void demo_handler_abandon(demo_exchange *x);
 
+/* Hook log_transaction: "%{demo-error}n" means the request that an internal
+ * redirect ended at, so an ErrorDocument's gets the notes of the one that failed.
+ * OK. */
+int demo_handler_log(request_rec *r);
+
 #endif /* DEMO_HANDLER_H */

@@ -259,6 +259,18 @@ def test_error_document_by_php(httpd, responder):
     assert "PATH_INFO" not in b.last.params and "PATH_TRANSLATED" not in b.last.params
 
 
+def test_notes_of_a_failure_are_logged_with_its_error_document(httpd, responder):
+    """httpd logs the notes of the request that an internal redirect ended at."""
+    b = responder(fcgi.response("x", "Bad\r\n"))
+    h = httpd(f"DemoBackend {b.url}\nErrorDocument 502 /sorry.txt\n<Files *.php>\nSetHandler demo-fcgi\n</Files>")
+    (h.docroot / "sorry.txt").write_text("sorry")
+    r = http.get(h.start(), "/x.php")
+    h.error_log.claim("DM1003", count=1)
+    assert (r.status, r.body) == (502, b"sorry")
+    wait.until(lambda: any("error=response: malformed" in x and f"backend={b.url}" in x and "attempts=1" in x
+                           for x in h.access_log()), 5, "the notes in the access log")
+
+
 def test_server_without_a_backend(httpd, responder):
     b = responder()
     h = httpd("", ports_count=2)
