@@ -112,7 +112,7 @@ static apr_status_t try_once(sc_node *n, const sc_member *successor, bool last, 
     apr_status_t rv = sc_start_confirm(n, err);
 
     if (rv != APR_SUCCESS) {
-        sc_warn("SC0435", "hand-over to %s not begun: %s", successor->uid, err->text);
+        sc_warn("SC0436", "hand-over to %s not begun: %s", successor->uid, err->text);
         return rv;
     }
     return sc_cutover_try(n, successor, last, err);

@@ -164,12 +164,6 @@ static void start_failed(sc_node *n, apr_status_t rv, const char *why)
     sc_work_end(n, &n->start, rv, why);
 }
 
-static void fail_start(sc_node *n, apr_status_t rv, const char *why)
-{
-    sc_fail("SC0411", "post-start: %s", why);
-    sc_work_end(n, &n->start, rv, why);
-}
-
 static void give_up(sc_node *n, apr_status_t rv, const char *why)
 {
     sc_state state;
