@@ -23,6 +23,12 @@ static bool refuse(demo_exchange *x, const char *what)
     return demo_fail(x, DEMO_PHASE_RESPONSE, HTTP_BAD_GATEWAY, 0, what);
 }
 
+static bool refuse_long(demo_exchange *x)
+{
+    return refuse(x, apr_psprintf(x->r->pool, "the header exceeds DemoLimit headers= (%" APR_OFF_T_FMT " bytes)",
+                                  x->dir->limit.headers));
+}
+
 /* Between this server and the next only; RFC 9110 §7.6.1. */
 static bool is_hop_by_hop(const cgih_field *f)
 {
@@ -246,7 +252,7 @@ static bool piece_keep(demo_exchange *x, const char *data, size_t len)
     demo_answer *a = &x->answer;
 
     if ((apr_off_t)(a->header_len + len) > x->dir->limit.headers) {
-        return refuse(x, "the header exceeds DemoLimit headers=");
+        return refuse_long(x);
     }
     if (a->header_len + len > a->header_cap) {
         size_t cap = a->header_cap > 0 ? a->header_cap : 4096;
@@ -274,7 +280,7 @@ bool demo_header_feed(demo_exchange *x, const char *data, size_t len, size_t *us
     *used = end > 0 ? end : len;
     if (a->header_len == 0 && end > 0) {
         if ((apr_off_t)end > x->dir->limit.headers) {
-            return refuse(x, "the header exceeds DemoLimit headers=");
+            return refuse_long(x);
         }
         return header_apply(x, data, end); /* whole in one record, as nearly always */
     }
