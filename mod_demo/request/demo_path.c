@@ -87,6 +87,20 @@ static const char *as_php_sees(request_rec *r, const demo_dir_conf *conf, const 
     return len == 0 ? file : apr_pstrcat(r->pool, conf->document_root, file + len, NULL);
 }
 
+/* The file of DemoFrontController on this side.  Below an Alias that it is below,
+ * too, it is in the folder that the Alias names. */
+static const char *front_file(request_rec *r, const char *front)
+{
+    apr_size_t len = prefix_len(front, ap_context_prefix(r));
+    const char *root = len > 0 ? ap_context_document_root(r) : ap_document_root(r);
+    apr_size_t root_len = strlen(root);
+
+    while (root_len > 0 && root[root_len - 1] == '/') {
+        root_len--;
+    }
+    return apr_psprintf(r->pool, "%.*s%s", (int)root_len, root, front + len);
+}
+
 /* Cuts r->filename + r->path_info; OK or a status. */
 static int script_split(request_rec *r, const char **file, const char **path_info)
 {
@@ -132,7 +146,8 @@ int demo_path_map(request_rec *r, const demo_dir_conf *conf, demo_script *script
     if (front != NULL) {
         script->name = front;
         script->path_info = "";
-        script->filename = apr_pstrcat(r->pool, script->root, front, NULL);
+        script->filename = conf->document_root != NULL
+                           ? apr_pstrcat(r->pool, script->root, front, NULL) : front_file(r, front);
         return OK;
     }
     status = script_split(r, &file, &script->path_info);
@@ -185,9 +200,8 @@ int demo_path_map_to_storage(request_rec *r)
 static int scripts_are_here(request_rec *r, const char *front)
 {
     apr_finfo_t finfo;
-    const char *file = apr_pstrcat(r->pool, ap_document_root(r), front, NULL);
 
-    return apr_stat(&finfo, file, APR_FINFO_TYPE, r->pool) == APR_SUCCESS
+    return apr_stat(&finfo, front_file(r, front), APR_FINFO_TYPE, r->pool) == APR_SUCCESS
            && finfo.filetype == APR_REG;
 }
 

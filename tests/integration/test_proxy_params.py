@@ -159,6 +159,24 @@ DemoFrontController /params.php
     assert http.get(h, "/off/x").status == 404
 
 
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_front_controller_below_an_alias(httpd, fpm, tmp, slash):
+    app = tmp / "app"
+    app.mkdir()
+    (app / "front.php").write_text((fpm.docroot / "params.php").read_text())
+    h = httpd(f"""
+DemoBackend {fpm.url}
+Alias /shop{slash} {app}{slash}
+<Directory "{app}">
+    DemoFrontController /shop/front.php
+</Directory>
+{PHP}""").start()
+    for target in ("/shop/some/page", "/shop/missing.php", "/shop/"):
+        s = server(h, target)
+        assert (s["SCRIPT_NAME"], s["SCRIPT_FILENAME"]) == ("/shop/front.php", f"{app}/front.php")
+        assert s["REQUEST_URI"] == target
+
+
 def test_fallback_resource(httpd, fpm):
     h = httpd(f"""
 DemoBackend {fpm.url}
