@@ -19,6 +19,7 @@
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/base/sc_log.h"
 #include "fcgi-sidecar/base/sc_memory.h"
+#include "fcgi-sidecar/database/sc_owner.h"
 #include "fcgi-sidecar/handoff/sc_handoff.h"
 #include "fcgi-sidecar/handoff/sc_promote.h"
 #include "fcgi-sidecar/handoff/sc_ship.h"
@@ -340,8 +341,11 @@ apr_status_t sc_serve(const sc_options *o, sc_error *err)
     struct timespec tick = { 0, TICK_MS * 1000000L };
     int64_t tidy_at = 0;
     sigset_t signals;
-    apr_status_t rv;
+    apr_status_t rv = sc_owner_check(o->owner, err);
 
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
     s.lock_fd = -1;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);

@@ -58,6 +58,14 @@ static apr_status_t named(const char *owner, uid_t *uid, gid_t *gid, sc_error *e
     return APR_SUCCESS;
 }
 
+apr_status_t sc_owner_check(const char *owner, sc_error *err)
+{
+    uid_t uid;
+    gid_t gid;
+
+    return owner == NULL ? APR_SUCCESS : named(owner, &uid, &gid, err);
+}
+
 apr_status_t sc_owner_apply(int fd, const char *path, const char *owner, mode_t mode,
                             sc_error *err)
 {

@@ -13,4 +13,8 @@
 apr_status_t sc_owner_apply(int fd, const char *path, const char *owner, mode_t mode,
                             sc_error *err);
 
+/* Whether owner, NULL or "USER[:GROUP]", is known here; SC_EUSAGE when it is not.  For
+ * the start: a first copy is a bad time to find out. */
+apr_status_t sc_owner_check(const char *owner, sc_error *err);
+
 #endif /* SC_OWNER_H */

@@ -63,6 +63,8 @@ def test_version():
     *((["serve", f"--{name}=0s"], f'--{name}: "0s" must be above 0') for name in (
         "hold-timeout", "handoff-timeout", "peer-timeout", "queue-timeout", "client-idle-timeout")),
     (["serve", "--upstream=127.0.0.1:0"], "--upstream"),
+    (["serve", "--authority=file:///none", "--owner=no such user"], "--owner: there is no user"),
+    (["serve", "--authority=file:///none", "--owner=0:no such group"], "--owner: there is no group"),
     (["serve", "--advertise=two words"], "--advertise"),
     (["serve", "--advertise=" + "x" * 300], "--advertise"),
     (["serve", "--peer=two words"], "--peer"),
