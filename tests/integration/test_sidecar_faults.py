@@ -367,7 +367,7 @@ def test_the_fence_is_lifted_though_it_failed_once(pair):
 
 def test_promote_refuses_half_a_transaction(pair):
     """Killed in the middle of one, the primary gone for ever: only the operator can take that."""
-    a, b, _ = pair("new", "apply>pwrite:2:kill")
+    a, b, _ = pair("new", "apply>pwrite:6:kill")       # page 1 takes three of them
     a.start()
     b.start()
     handover.write(a.sidecar.database, *(f"one-transaction-of-many-pages-{i:06d}" for i in range(2000)))
