@@ -115,22 +115,23 @@ static apr_status_t begin_void_log_anew(sc_db *db, sc_error *err)
         : sc_sqlite_error(err, db->checkpointer, rc, "can not begin the log anew of", db->path);
 }
 
-/* SQLite opens a log that another user made, and has not given away yet, for
- * reading alone, and stays with that: such a connection could never take the
- * write lock. */
-static apr_status_t check_writable(sc_db *db, sc_error *err)
+/* SQLite opens a database or a log for reading alone when it can not be opened for
+ * writing at that moment, and stays with that: another user made the log and has not given
+ * it away yet, or no descriptor was left.  Such a connection could never take the write
+ * lock, or bring the log into the file. */
+static apr_status_t check_writable(sqlite3 *connection, const char *path, sc_error *err)
 {
     int rc;
 
-    sqlite3_busy_timeout(db->writer, 0);
-    rc = sqlite3_exec(db->writer, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    sqlite3_busy_timeout(connection, 0);
+    rc = sqlite3_exec(connection, "BEGIN IMMEDIATE", NULL, NULL, NULL);
     if (rc == SQLITE_OK) {
-        sqlite3_exec(db->writer, "ROLLBACK", NULL, NULL, NULL);
+        sqlite3_exec(connection, "ROLLBACK", NULL, NULL, NULL);
     }
-    sqlite3_busy_timeout(db->writer, SC_SQLITE_BUSY_MS);
+    sqlite3_busy_timeout(connection, SC_SQLITE_BUSY_MS);
     return (rc & 0xff) != SQLITE_READONLY ? APR_SUCCESS
-        : sc_error_set(err, EACCES, "the log of %s can not be written: does it belong to another "
-                       "user?", db->path);
+        : sc_error_set(err, EACCES, "%s or its log can not be written: does it belong to another "
+                       "user?", path);
 }
 
 static apr_status_t open_once(sc_db **out, const char *path, sc_error *err)
@@ -149,7 +150,10 @@ static apr_status_t open_once(sc_db **out, const char *path, sc_error *err)
         rv = open_connections(db, err);
     }
     if (rv == APR_SUCCESS) {
-        rv = check_writable(db, err);
+        rv = check_writable(db->writer, path, err);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = check_writable(db->checkpointer, path, err);
     }
     if (rv == APR_SUCCESS) {
         rv = begin_void_log_anew(db, err);
