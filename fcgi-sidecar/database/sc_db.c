@@ -121,6 +121,8 @@ static apr_status_t begin_void_log_anew(sc_db *db, sc_error *err)
  * lock, or bring the log into the file. */
 static apr_status_t check_writable(sqlite3 *connection, const char *path, sc_error *err)
 {
+    /* Of the database itself: there BEGIN IMMEDIATE begins to read, and is content. */
+    bool readonly = sqlite3_db_readonly(connection, "main") != 0;
     int rc;
 
     sqlite3_busy_timeout(connection, 0);
@@ -129,7 +131,7 @@ static apr_status_t check_writable(sqlite3 *connection, const char *path, sc_err
         sqlite3_exec(connection, "ROLLBACK", NULL, NULL, NULL);
     }
     sqlite3_busy_timeout(connection, SC_SQLITE_BUSY_MS);
-    return (rc & 0xff) != SQLITE_READONLY ? APR_SUCCESS
+    return !readonly && (rc & 0xff) != SQLITE_READONLY ? APR_SUCCESS
         : sc_error_set(err, EACCES, "%s or its log can not be written: does it belong to another "
                        "user?", path);
 }

@@ -118,6 +118,19 @@ static apr_status_t try_once(sc_node *n, const sc_member *successor, bool last, 
     return sc_cutover_try(n, successor, last, err);
 }
 
+/* What failed at once would fail again: meanwhile requests are served, whatever else
+ * wakes who waits here. */
+static void pause_between(sc_node *n)
+{
+    int64_t end = sc_now_ms() + ATTEMPT_PAUSE_MS, left;
+
+    pthread_mutex_lock(&n->lock);
+    while (!n->stopping && (left = end - sc_now_ms()) > 0) {
+        sc_node_wait(n, (int)left);
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
 /* --- pre-stop's work -------------------------------------------------------------------- */
 
 static apr_status_t run(sc_node *n, sc_error *err)
@@ -141,9 +154,7 @@ static apr_status_t run(sc_node *n, sc_error *err)
         if (rv == APR_SUCCESS || state.id != SC_STATE_PRIMARY) {
             return rv;
         }
-        pthread_mutex_lock(&n->lock);
-        sc_node_wait(n, ATTEMPT_PAUSE_MS);
-        pthread_mutex_unlock(&n->lock);
+        pause_between(n);
     }
 }
 
