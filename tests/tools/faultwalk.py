@@ -36,7 +36,7 @@ class Cases:
 
 def table(paths) -> str:
     """Faults that met a call, by kind; each number counts once. A dash: the kind was gone through, and there is no such
-    call; a question mark: nothing is known."""
+    call; nothing: it was not gone through."""
     seen = {key: case for p in paths for key, case in Cases(p).seen.items()}
     out = ["| | " + " | ".join(KINDS) + " | all |", "|" + "---|" * (len(KINDS) + 2)]
     for phase in ("cut-over", "copy"):
@@ -44,7 +44,7 @@ def table(paths) -> str:
             for side in ("old", "new"):
                 row = [[bool(c["hit"]) for c in seen.values() if (c["phase"], c["side"], c["kind"], c["action"])
                         == (phase, side, kind, action)] for kind in KINDS]
-                cells = [str(sum(hits) or "–") if hits else "?" for hits in row]
+                cells = [str(sum(hits) or "–") if hits else "" for hits in row]
                 out.append(f"| {phase}, {side} side, {word} | {' | '.join(cells)} | {sum(map(sum, row))} |")
     return "\n".join(out)
 
