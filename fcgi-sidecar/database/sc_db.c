@@ -203,11 +203,6 @@ void sc_db_close(sc_db *db)
     free(db);
 }
 
-size_t sc_db_page_size(const sc_db *db)
-{
-    return db->page_size;
-}
-
 int sc_db_fd(const sc_db *db)
 {
     return db->fd;

@@ -28,8 +28,6 @@ apr_status_t sc_db_open(sc_db **db, const char *path, sc_error *err);
 /* Releases the write lock if it is held.  Safe on NULL. */
 void sc_db_close(sc_db *db);
 
-size_t sc_db_page_size(const sc_db *db);
-
 /* The kept descriptor, for reading pages; not to be closed. */
 int sc_db_fd(const sc_db *db);
 
