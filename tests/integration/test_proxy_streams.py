@@ -1,4 +1,5 @@
 """Bodies that are slow, large or endless: who waits for whom."""
+import gzip
 import os
 import socket
 import threading
@@ -125,12 +126,17 @@ def test_events_arrive_at_once(site, target, fpm):
         fpm.let(gate)
 
 
+def gated(httpd, responder, begin, rest, directives=""):
+    """A site whose backend sends the rest when the gate is set."""
+    gate = threading.Event()
+    b = responder([fcgi.stdout(begin), Stall(gate), fcgi.stdout(rest), fcgi.end_request()])
+    return httpd(f"DemoBackend {b.url}\n{directives}\n{ALL_TO_PHP}").start(), b, gate
+
+
 @pytest.mark.parametrize("header,waits", [("X-Accel-Buffering: no", False), ("X-Accel-Buffering: yes", True),
                                           ("Content-Type: text/event-stream; charset=utf-8", False)])
 def test_who_is_passed_on_at_once(httpd, responder, header, waits):
-    gate = threading.Event()
-    b = responder([fcgi.stdout(header + "\r\n\r\nfirst"), Stall(gate), fcgi.stdout("second"), fcgi.end_request()])
-    h = httpd(f"DemoBackend {b.url}\n{ALL_TO_PHP}").start()
+    h, b, gate = gated(httpd, responder, header + "\r\n\r\nfirst", "second")
     with http.Connection(h.port) as c:
         c.request("GET", "/x.php")
         if waits:
@@ -151,9 +157,7 @@ def test_who_is_passed_on_at_once(httpd, responder, header, waits):
                                               ("X-Accel-Buffering: no", "on"), ("X-Some: thing", "off")])
 def test_header_of_a_stream_does_not_wait_for_its_body(httpd, responder, header, directive):
     """A browser's EventSource counts as open when it has the header."""
-    gate = threading.Event()
-    b = responder([fcgi.stdout(header + "\r\n\r\n"), Stall(gate), fcgi.stdout("first"), fcgi.end_request()])
-    h = httpd(f"DemoBackend {b.url}\nDemoResponseBuffering {directive}\n{ALL_TO_PHP}").start()
+    h, _, gate = gated(httpd, responder, header + "\r\n\r\n", "first", f"DemoResponseBuffering {directive}")
     with http.Connection(h.port) as c:
         c.request("GET", "/x.php")
         assert c.head().status == 200
@@ -163,7 +167,6 @@ def test_header_of_a_stream_does_not_wait_for_its_body(httpd, responder, header,
 
 @pytest.mark.parametrize("buffering", ["on", "off"])
 def test_upload_that_a_filter_inflates_has_its_real_length(httpd, responder, buffering):
-    import gzip
     b = responder()
     h = httpd(f"DemoBackend {b.url}\nDemoRequestBuffering {buffering}\n{ALL_TO_PHP}<Location />\n"
               "SetInputFilter DEFLATE\n</Location>\n", modules=["deflate", "filter"]).start()
