@@ -4,8 +4,8 @@
  * SQLite begins its log anew when a commit finds all frames in the database and no
  * read transaction on any of them.  With followers that moment does not come by
  * itself, and each commit that finds 1,000 frames or more (SQLite's default
- * wal_autocheckpoint) makes a checkpoint of its own, with two syncs: a quarter of the
- * writes were lost to that.  So the log is begun anew before it is that long.
+ * wal_autocheckpoint) makes a checkpoint of its own, with two syncs: writers at full
+ * speed lost a quarter of their rate to that.  So the log is begun anew before it is that long.
  *
  * Source: "Write-Ahead Logging", sqlite.org/wal.html, "Avoiding Excessively Large WAL Files".
  */
