@@ -324,6 +324,18 @@ static apr_status_t leave_forwarding(sc_node *n, sc_error *err)
     return sc_node_move(n, SC_STATE_SYNCING, "post-start", err);
 }
 
+/* A PRIMARY whose database could not be opened when post-start asked.  serve goes on trying
+ * by itself, and may have opened it since: then that is what this one is told. */
+static bool opening_failed(sc_node *n)
+{
+    bool failed;
+
+    pthread_mutex_lock(&n->lock);
+    failed = n->db == NULL || n->start.rv != APR_SUCCESS;
+    pthread_mutex_unlock(&n->lock);
+    return failed;
+}
+
 void sc_start_hook(sc_node *n, sc_control_request *request)
 {
     sc_error err = { 0, "" };
@@ -346,9 +358,9 @@ void sc_start_hook(sc_node *n, sc_control_request *request)
             sc_work_end(n, &n->start, rv, err.text);
         }
     }
-    else if (state.id == SC_STATE_PRIMARY && !sc_node_is_open(n)
+    else if (state.id == SC_STATE_PRIMARY && opening_failed(n)
              && sc_work_begin(n, &n->start, "opening the database")) {
-        rv = sc_node_activate(n, &err);
+        rv = sc_node_is_open(n) ? APR_SUCCESS : sc_node_activate(n, &err);
         sc_work_end(n, &n->start, rv, rv == APR_SUCCESS ? "primary" : err.text);
     }
     sc_work_stream(n, request, &n->start);

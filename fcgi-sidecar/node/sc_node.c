@@ -136,6 +136,11 @@ apr_status_t sc_node_attend(sc_node *n, sc_error *err)
         if (rv == APR_SUCCESS) {
             rv = sc_db_open(&n->db, n->options->database, err);
         }
+        if (rv == APR_SUCCESS) {
+            /* Nothing holds requests of a database that was not open, but that the first half
+             * failed. */
+            (void)sc_relay_release_local(n->relay, n->state.epoch);
+        }
         pthread_cond_broadcast(&n->changed);
     }
     pthread_mutex_unlock(&n->lock);

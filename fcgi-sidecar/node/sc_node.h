@@ -112,7 +112,8 @@ apr_status_t sc_node_activate(sc_node *n, sc_error *err);
 /* The first half of it: requests are served.  What serves the next standby,
  * this process's own connections, is opened by sc_node_attend(), which nobody
  * has to wait for; it does nothing when there is nothing to do, and is to be
- * called again until it succeeds (now and then by serve).  Lock not held. */
+ * called again until it succeeds (now and then by serve).  Where the first half had
+ * failed, it makes up for it.  Lock not held. */
 apr_status_t sc_node_serve(sc_node *n, sc_error *err);
 apr_status_t sc_node_attend(sc_node *n, sc_error *err);
 

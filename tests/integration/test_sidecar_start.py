@@ -173,6 +173,20 @@ def test_a_primary_that_can_not_open_its_database(sidecar, seed):
         assert stored(b.database) == ["precious"]
 
 
+def test_a_database_that_serve_could_open_after_all(sidecar, seed):
+    """serve goes on trying: post-start is told of what is, not of its last failure."""
+    a, b = sidecar("a", seed=seed), sidecar("b", seed=seed)
+    found(a, "precious")
+    in_the_way = a.database.with_name(a.database.name + "-shm")
+    in_the_way.mkdir()
+    with a, b:
+        assert a.post_start(check=False).returncode == 1
+        in_the_way.rmdir()
+        b.post_start()                                          # nobody can follow before a's database is open
+        a.post_start()
+        assert stored(b.database) == ["precious"]
+
+
 def test_a_database_behind_a_symbolic_link(sidecar, seed):
     """SQLite keeps the log beside the file that the link leads to: so PHP and the sidecar mean the same one."""
     a, b = sidecar("a", seed=seed), sidecar("b", seed=seed)
