@@ -7,7 +7,8 @@ DEMO_SHM = \
 	%D%/shm/demo_metrics.c %D%/shm/demo_metrics.def %D%/shm/demo_metrics.h \
 	%D%/shm/demo_segment.h \
 	%D%/shm/demo_shm.c %D%/shm/demo_shm.h \
-	%D%/shm/demo_sizes.h
+	%D%/shm/demo_sizes.h \
+	%D%/shm/demo_yield.c %D%/shm/demo_yield.h
 DEMO_BACKEND = \
 	%D%/backend/demo_backend.c %D%/backend/demo_backend.h \
 	%D%/backend/demo_balance.c %D%/backend/demo_balance.h \
@@ -16,6 +17,7 @@ DEMO_BACKEND = \
 DEMO_POOL = \
 	%D%/pool/demo_bound.c %D%/pool/demo_bound.h \
 	%D%/pool/demo_conn.c %D%/pool/demo_conn.h \
+	%D%/pool/demo_place.c %D%/pool/demo_place.h \
 	%D%/pool/demo_pool.c %D%/pool/demo_pool.h
 DEMO_BACKGROUND = \
 	%D%/background/demo_fetch.c %D%/background/demo_fetch.h \

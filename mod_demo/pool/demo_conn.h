@@ -9,6 +9,7 @@
 #ifndef DEMO_CONN_H
 #define DEMO_CONN_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,15 +22,18 @@
 #define DEMO_READ_SLICE_US 50000 /* a blocking read returns after this, to look at the client */
 
 typedef struct demo_conn {
-    struct demo_conn *next; /* in the free list or among the idle ones */
+    struct demo_conn *next; /* in the free list, among the idle ones or those in use */
+    struct demo_conn **link; /* among those in use: what points here */
     int fd;                 /* -1: closed */
     int slot;               /* of the address in shared memory */
     unsigned use;           /* tells an address that took over the slot */
     bool tcp;
-    bool counted;           /* in demo_conns_acquire(): may be kept */
+    bool keep;              /* FCGI_KEEP_CONN is sent: the backend keeps it */
+    bool counted;           /* has a right in demo_conns_acquire(): may be kept here; under the
+                             * pool's lock, another thread may take the right over */
     bool reused;            /* carries a further request */
     bool brief;             /* answers come within microseconds: worth a look before sleeping */
-    apr_time_t taken;       /* when the present request got it, demo_now() */
+    _Atomic apr_time_t taken; /* when the present request got it, demo_now(); others look how long ago */
     apr_interval_time_t busy; /* of all its requests */
     apr_time_t idle_until;  /* when it is closed if nobody needs it */
     uint8_t in[DEMO_READ_SIZE];

@@ -5,7 +5,8 @@
  * else meanwhile.  So there are few of them (DemoPool max=, counted over all
  * children), an idle one is closed soon (idle=) and checked before it is used
  * again.  Beyond the bound a request waits shortly for a kept connection where
- * answers come fast, and else uses a connection of its own.  Who waited for 2 ms
+ * these come back all the time, takes over the right of one whose request is long
+ * (demo_place.h), and else uses a connection of its own.  Who waited for 2 ms
  * is served before whoever comes; and when a connection is closed while requests
  * wait, the first of them opens another in its stead.  After a
  * slice of PHP's time (demo_bound_slice) a connection is closed, however busy:
@@ -17,7 +18,7 @@
 #ifndef DEMO_POOL_H
 #define DEMO_POOL_H
 
-#include "mod_demo/pool/demo_conn.h"
+#include "mod_demo/pool/demo_place.h"
 
 /* DemoPool. */
 #define DEMO_POOL_AUTO (-1)
@@ -33,10 +34,10 @@ void demo_pool_child_init(apr_pool_t *pchild, server_rec *s);
 
 /* A kept connection to target that was just found alive, waiting for one where
  * that is faster than to open another.  NULL: open one; *admitted: it may be
- * kept after its request, is counted in already (set conn->counted, or call
- * demo_pool_unadmit() when it could not be opened), and FCGI_KEEP_CONN is to
- * be sent. */
+ * kept after its request, and is counted in already: call demo_pool_admitted()
+ * with it, or demo_pool_unadmit() when it could not be opened. */
 demo_conn *demo_pool_take(const demo_target *target, const demo_pool_conf *conf, bool *admitted);
+void demo_pool_admitted(demo_conn *conn);
 void demo_pool_unadmit(const demo_target *target);
 
 /* Takes back a connection whose answer ended cleanly (END_REQUEST read whole,

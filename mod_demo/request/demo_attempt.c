@@ -105,7 +105,9 @@ static bool connection_get(demo_exchange *x)
         }
         return connect_failed(x, rv);
     }
-    x->conn->counted = keep; /* NOLINT(clang-analyzer-core.NullDereference): it was opened */
+    if (keep) {
+        demo_pool_admitted(x->conn);
+    }
     x->sample.connect_us = demo_now() - before;
     demo_metrics_connection(DEMO_CONN_NEW);
     return true;
@@ -156,7 +158,7 @@ static enum demo_outcome outcome_of(const demo_exchange *x, bool stale)
 static void forget_unseen(demo_exchange *x)
 {
     if (x->failure.phase == DEMO_PHASE_READ && x->failure.cause == ECONNRESET
-        && x->conn->counted && x->answer.header_done && demo_output_take_back(x)) {
+        && x->conn->keep && x->answer.header_done && demo_output_take_back(x)) {
         demo_header_take_back(x);
         demo_recv_init(x);
         x->failure.unseen = x->fresh_only = true;
@@ -182,7 +184,7 @@ static bool attempt(demo_exchange *x, int avoid_slot, int *slot, bool *stale)
     demo_recv_init(x);
     ok = connection_get(x);
     if (ok) {
-        demo_params_keep(&x->request, x->conn->counted);
+        demo_params_keep(&x->request, x->conn->keep);
         x->sent = demo_now();
         ok = demo_send_request(x) && demo_recv_answer(x);
         *stale = !ok && x->conn->reused && !x->answer.started;

@@ -187,7 +187,7 @@ static void before_keep(demo_exchange *x)
 {
     const request_rec *r = x->r;
 
-    if (x->conn->counted) {
+    if (x->conn->keep) {
         x->answer.before = (demo_before){
             .kept = true, .content_type = r->content_type, .status_line = r->status_line,
             .clength = r->clength, .status = r->status,

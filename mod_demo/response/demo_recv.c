@@ -4,7 +4,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/socket.h>
 
 #include "apr_strings.h"
@@ -13,6 +12,7 @@
 #include "mod_demo/response/demo_header.h"
 #include "mod_demo/response/demo_output.h"
 #include "mod_demo/shm/demo_clock.h"
+#include "mod_demo/shm/demo_yield.h"
 
 APLOG_USE_MODULE(demo);
 
@@ -260,7 +260,7 @@ bool demo_recv_answer(demo_exchange *x)
 
     /* An answer that takes microseconds is there when others have run. */
     for (int i = 0; i < ANSWER_YIELDS && x->conn->brief && n == 0 && !x->answer.ended; i++) {
-        sched_yield();
+        demo_yield();
         n = read_once(x, MSG_DONTWAIT);
     }
     if (n < 0) {

@@ -3,7 +3,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 
@@ -13,6 +12,7 @@
 #include "scoreboard.h"
 
 #include "mod_demo/shm/demo_clock.h"
+#include "mod_demo/shm/demo_yield.h"
 
 #define NEXT_LOOKS 2         /* for the next request, where answers take microseconds */
 #define NEXT_WAIT_US 10000   /* and then, or else, asleep */
@@ -109,7 +109,7 @@ static bool next_is_here(int fd)
     char byte;
 
     for (int i = 0; i < NEXT_LOOKS; i++) {
-        sched_yield();
+        demo_yield();
         if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0) {
             return true;
         }

@@ -7,8 +7,8 @@
 
 /* --- adding and reading ----------------------------------------------------------------- */
 
-/* The share is counted first: a child killed between the two leaves a total too
- * small by what reclaiming takes, which demo_shm_mend() sees and mends. */
+/* A child killed between the two leaves a total that is not the sum of the shares,
+ * which demo_shm_mend() sees and mends. */
 int32_t demo_gauge_add(int slot, enum demo_gauge g, int32_t n)
 {
     if (demo_child != NULL) {
@@ -23,6 +23,25 @@ int32_t demo_server_gauge_add(enum demo_server_gauge g, int32_t n)
         (void)atomic_fetch_add_explicit(&demo_child->server[g], n, memory_order_relaxed);
     }
     return atomic_fetch_add_explicit(&demo_seg->server[g], n, memory_order_relaxed) + n;
+}
+
+/* Never above max, not for a moment: hundreds of threads that are refused one after
+ * the other would else keep the total above it, and who looks at it then gives up
+ * what nobody wants.  0: refused. */
+static int bounded_take(_Atomic int32_t *total, _Atomic int32_t *share, int64_t max)
+{
+    int32_t now = atomic_load_explicit(total, memory_order_relaxed);
+
+    do {
+        if (now >= max) {
+            return 0;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(total, &now, now + 1, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    if (share != NULL) {
+        (void)atomic_fetch_add_explicit(share, 1, memory_order_relaxed);
+    }
+    return 1;
 }
 
 uint32_t demo_gauge_read(const _Atomic int32_t *gauge)
@@ -104,11 +123,9 @@ int demo_conns_acquire(int slot, unsigned max)
     if (demo_seg == NULL || slot < 0) {
         return max == 0;
     }
-    if (demo_gauge_add(slot, DEMO_G_CONNS, 1) > (int64_t)max && max != 0) {
-        (void)demo_gauge_add(slot, DEMO_G_CONNS, -1);
-        return 0;
-    }
-    return 1;
+    return bounded_take(&demo_seg->addrs[slot].gauge[DEMO_G_CONNS],
+                        demo_child != NULL ? &demo_child->gauge[slot][DEMO_G_CONNS] : NULL,
+                        max != 0 ? (int64_t)max : INT32_MAX);
 }
 
 void demo_conns_release(int slot)
@@ -150,11 +167,8 @@ int demo_queue_enter(unsigned max)
     if (demo_seg == NULL) {
         return 1;
     }
-    if (demo_server_gauge_add(DEMO_SG_QUEUED, 1) > (int64_t)max) {
-        (void)demo_server_gauge_add(DEMO_SG_QUEUED, -1);
-        return 0;
-    }
-    return 1;
+    return bounded_take(&demo_seg->server[DEMO_SG_QUEUED],
+                        demo_child != NULL ? &demo_child->server[DEMO_SG_QUEUED] : NULL, max);
 }
 
 void demo_queue_leave(void)

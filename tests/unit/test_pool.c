@@ -19,6 +19,7 @@
 #include "mod_demo/shm/demo_shm.h"
 #include "stub_httpd.h"
 
+enum { FLOW = 16, SILENCE_US = 4000, AT_ONCE_US = 10000 };
 enum { TURNS = 200, QUICK = 20, PATIENT_US = 6000, TOO_LATE_US = 40000 };
 enum { CROWD = 6, CROWD_ROUNDS = 500, CROWD_MAX = 2, FD_MAX = 4096 };
 
@@ -79,7 +80,29 @@ static demo_conn *the_connection(void)
     if (conn == NULL) {
         assert_true(admitted);
         assert_int_equal(demo_conn_open(&conn, &target, APR_USEC_PER_SEC), APR_SUCCESS);
-        conn->counted = true;
+        demo_pool_admitted(conn);
+    }
+    return conn;
+}
+
+static void connection_return(demo_conn *conn, bool admitted)
+{
+    if (conn != NULL) {
+        demo_pool_give(conn, &conf);
+    }
+    else if (admitted) {
+        demo_pool_unadmit(&target);
+    }
+}
+
+/* Who comes waits only where connections come back all the time. */
+static demo_conn *flowing_connection(void)
+{
+    demo_conn *conn = the_connection();
+
+    for (int i = 0; i < FLOW; i++) {
+        demo_pool_give(conn, &conf);
+        conn = the_connection();
     }
     return conn;
 }
@@ -90,7 +113,7 @@ static void test_who_waits_gets_it_before_who_comes(void **state)
 
     (void)state;
     for (int i = 0; i < TURNS && quick < QUICK; i++) {
-        demo_conn *conn = the_connection();
+        demo_conn *conn = flowing_connection();
         apr_time_t began = demo_now();
         bool admitted;
         guest g;
@@ -103,12 +126,7 @@ static void test_who_waits_gets_it_before_who_comes(void **state)
         conn = demo_pool_take(&target, &conf, &admitted);
         mine = atomic_fetch_add(&turn, 1);
         guest_end(&g);
-        if (conn != NULL) {
-            demo_pool_give(conn, &conf);
-        }
-        else if (admitted) {
-            demo_pool_unadmit(&target);
-        }
+        connection_return(conn, admitted);
         quick += in_time;
         first += in_time && (g.conn != NULL || g.admitted) && g.order < mine;
     }
@@ -121,7 +139,7 @@ static void test_who_waits_may_open_in_stead_of_what_is_closed(void **state)
 
     (void)state;
     for (int i = 0; i < TURNS && good == 0; i++) {
-        demo_conn *conn = the_connection();
+        demo_conn *conn = flowing_connection();
         apr_time_t began = demo_now();
         guest g;
         guest_start(&g);
@@ -131,6 +149,67 @@ static void test_who_waits_may_open_in_stead_of_what_is_closed(void **state)
         good += g.admitted && demo_now() - began < TOO_LATE_US;
     }
     assert_int_equal(good, 1);
+}
+
+/* One long request in PHP is no reason for others to wait. */
+static void test_nobody_waits_where_nothing_comes_back(void **state)
+{
+    demo_conn *conn = the_connection();
+    int at_once = 0;
+
+    (void)state;
+    usleep(SILENCE_US);
+    for (int i = 0; i < TURNS && at_once == 0; i++) {
+        apr_time_t began = demo_now();
+        bool admitted;
+        conn->taken = began; /* it is not long yet */
+        assert_null(demo_pool_take(&target, &conf, &admitted));
+        assert_false(admitted);
+        at_once += demo_now() - began < AT_ONCE_US;
+    }
+    assert_int_equal(at_once, 1);
+    demo_pool_drop(conn);
+}
+
+/* The right of a long request goes to the next one; what lost it is closed. */
+static void test_a_long_request_loses_its_right(void **state)
+{
+    demo_conn *slow = the_connection(), *next;
+    bool admitted;
+
+    (void)state;
+    slow->taken = demo_now() - APR_USEC_PER_SEC;
+    assert_null(demo_pool_take(&target, &conf, &admitted));
+    assert_true(admitted);
+    assert_int_equal(demo_conns_count(target.slot), 1);
+    assert_int_equal(demo_conn_open(&next, &target, APR_USEC_PER_SEC), APR_SUCCESS);
+    demo_pool_admitted(next);
+    demo_pool_give(slow, &conf);
+    assert_int_equal(demo_conns_count(target.slot), 1);
+    demo_pool_give(next, &conf);
+    assert_ptr_equal(demo_pool_take(&target, &conf, &admitted), next);
+    demo_pool_drop(next);
+    assert_int_equal(demo_conns_count(target.slot), 0);
+}
+
+/* Unless there is one again by then. */
+static void test_a_right_that_was_lost_is_found_again(void **state)
+{
+    demo_conn *slow = the_connection();
+    bool admitted;
+
+    (void)state;
+    slow->taken = demo_now() - APR_USEC_PER_SEC;
+    assert_null(demo_pool_take(&target, &conf, &admitted));
+    assert_true(admitted);
+    demo_pool_unadmit(&target);
+    slow->taken = demo_now();
+    slow->busy = 0;
+    demo_pool_give(slow, &conf);
+    assert_int_equal(demo_conns_count(target.slot), 1);
+    assert_ptr_equal(demo_pool_take(&target, &conf, &admitted), slow);
+    demo_pool_drop(slow);
+    assert_int_equal(demo_conns_count(target.slot), 0);
 }
 
 /* The bound holds whatever was passed on. */
@@ -191,7 +270,8 @@ static void test_a_bound_that_fell_is_kept(void **state)
         assert_null(demo_pool_take(&target, &automatic, &admitted));
         assert_true(admitted);
         assert_int_equal(demo_conn_open(&held[i], &target, APR_USEC_PER_SEC), APR_SUCCESS);
-        held[i]->counted = held[i]->reused = true;
+        demo_pool_admitted(held[i]);
+        held[i]->reused = true;
     }
     note(9000, 1000);
     for (int i = 0; i <= DEMO_BOUND_MIN; i++) {
@@ -216,7 +296,7 @@ static demo_conn *crowd_take(void)
             demo_pool_unadmit(&target);
             return NULL;
         }
-        conn->counted = true;
+        demo_pool_admitted(conn);
     }
     return conn;
 }
@@ -236,7 +316,7 @@ static void *crowd_main(void *arg)
             atomic_fetch_add(&shared, 1);
             return NULL;
         }
-        if (demo_conns_count(target.slot) > CROWD + CROWD_MAX) { /* each counts before it looks */
+        if (demo_conns_count(target.slot) > CROWD_MAX) {
             atomic_fetch_add(&above, 1);
         }
         memset(conn->in, me, sizeof conn->in); /* as a request does */
@@ -320,6 +400,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_a_connection_has_one_user),
         cmocka_unit_test(test_who_waits_gets_it_before_who_comes),
         cmocka_unit_test(test_who_waits_may_open_in_stead_of_what_is_closed),
+        cmocka_unit_test(test_nobody_waits_where_nothing_comes_back),
+        cmocka_unit_test(test_a_long_request_loses_its_right),
+        cmocka_unit_test(test_a_right_that_was_lost_is_found_again),
         cmocka_unit_test(test_nothing_is_counted_twice_or_lost),
         cmocka_unit_test(test_bound_follows_the_listen_queue),
         cmocka_unit_test(test_a_bound_that_fell_is_kept),

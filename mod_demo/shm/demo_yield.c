@@ -1,0 +1,35 @@
+#include "mod_demo/shm/demo_yield.h"
+
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "mod_demo/shm/demo_clock.h"
+
+/* Measured, on two processors that have all they can do: 0.3 ms with 16 requests at
+ * a time, 6 to 40 with 128. */
+#define CROWDED_US 2000
+#define WEIGHT     8
+#define FORGET_US  100000 /* what was before tells nothing any more */
+
+static _Atomic int64_t average, noted_at; /* two at once: one of them is not counted */
+
+void demo_yield(void)
+{
+    int64_t began = demo_now(), took, usual;
+
+    (void)sched_yield();
+    took = demo_now() - began;
+    usual = atomic_load_explicit(&average, memory_order_relaxed);
+    if (began - atomic_load_explicit(&noted_at, memory_order_relaxed) > FORGET_US) {
+        usual = took;
+    }
+    atomic_store_explicit(&average, usual + (took - usual) / WEIGHT, memory_order_relaxed);
+    atomic_store_explicit(&noted_at, began + took, memory_order_relaxed);
+}
+
+bool demo_is_crowded(void)
+{
+    return atomic_load_explicit(&average, memory_order_relaxed) > CROWDED_US
+           && demo_now() - atomic_load_explicit(&noted_at, memory_order_relaxed) <= FORGET_US;
+}
