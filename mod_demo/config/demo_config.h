@@ -31,7 +31,7 @@ typedef struct {
     apr_interval_time_t connect; /* 2 s; a new connection to the backend */
     apr_interval_time_t send;    /* 60 s; between two writes that make progress */
     apr_interval_time_t read;    /* 60 s; between two reads that bring something */
-    apr_interval_time_t total;   /* 0; from the first attempt to END_REQUEST */
+    apr_interval_time_t total;   /* 0; the request, its body included, to END_REQUEST */
     apr_interval_time_t queue;   /* 10 s; for a backend that refuses or is saturated */
 } demo_timeouts;
 

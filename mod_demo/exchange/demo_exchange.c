@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <poll.h>
 
+#include "apr_strings.h"
+
 #include "mod_demo/shm/demo_clock.h"
 
 #define ABORT_LOOK_US 250000 /* how often an HTTP/2 stream is asked whether it was reset */
@@ -14,11 +16,23 @@ bool demo_fail(demo_exchange *x, enum demo_phase phase, int status, apr_status_t
     return false;
 }
 
+bool demo_total_is_over(const demo_exchange *x)
+{
+    return x->deadline > 0 && demo_now() >= x->deadline;
+}
+
+bool demo_fail_total(demo_exchange *x, const char *meanwhile)
+{
+    static const char what[] = "DemoTimeout total= ran out";
+
+    return demo_fail(x, DEMO_PHASE_TOTAL, HTTP_GATEWAY_TIME_OUT, APR_TIMEUP, meanwhile == NULL ? what
+                     : apr_pstrcat(x->r->pool, what, "; ", meanwhile, NULL));
+}
+
 static bool timed_out(demo_exchange *x, enum demo_phase phase, bool total)
 {
     if (total) {
-        return demo_fail(x, DEMO_PHASE_TOTAL, HTTP_GATEWAY_TIME_OUT, APR_TIMEUP,
-                         "DemoTimeout total= ran out");
+        return demo_fail_total(x, NULL);
     }
     demo_fail(x, phase, HTTP_GATEWAY_TIME_OUT, APR_TIMEUP,
               phase == DEMO_PHASE_SEND ? "DemoTimeout send= ran out"

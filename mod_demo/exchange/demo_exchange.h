@@ -129,6 +129,13 @@ typedef struct {
 bool demo_fail(demo_exchange *x, enum demo_phase phase, int status, apr_status_t cause,
                const char *what);
 
+/* Is DemoTimeout total= over? */
+bool demo_total_is_over(const demo_exchange *x);
+
+/* demo_fail() for it: always 504, whatever the request was busy with, which
+ * meanwhile says (or NULL); it must outlive the request. */
+bool demo_fail_total(demo_exchange *x, const char *meanwhile);
+
 /* Waits until fd is ready for events (POLLIN, POLLOUT), the client is gone, or
  * a time ran out: limit (of phase, 0: none) or DemoTimeout total=.  The ready
  * events, or 0 after demo_fail(). */

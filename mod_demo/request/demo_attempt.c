@@ -38,21 +38,38 @@ static bool is_idempotent(const request_rec *r)
 
 /* --- one attempt ----------------------------------------------------------------- */
 
+/* DemoTimeout connect=, or what is left of total= when that is less. */
+static apr_interval_time_t connect_limit(const demo_exchange *x)
+{
+    apr_interval_time_t limit = x->dir->timeout.connect;
+    apr_time_t now;
+
+    if (x->deadline > 0) {
+        now = demo_now();
+        if (x->deadline - now < limit) {
+            limit = x->deadline > now ? x->deadline - now : 1; /* 0 would be no limit */
+        }
+    }
+    return limit;
+}
+
 static bool address_pick(demo_exchange *x, int avoid_slot)
 {
     const demo_cluster *cluster = x->server->cluster;
     apr_status_t rv = demo_balance_pick(cluster, avoid_slot, &x->target);
-    char *text;
+    const char *why;
 
     if (rv == APR_EAGAIN) {
-        rv = demo_balance_pick_wait(cluster, avoid_slot, x->dir->timeout.connect, &x->target);
+        rv = demo_balance_pick_wait(cluster, avoid_slot, connect_limit(x), &x->target);
     }
     if (rv == APR_SUCCESS) {
         return true;
     }
-    text = apr_palloc(x->r->pool, 256);
-    return demo_fail(x, DEMO_PHASE_RESOLVE, HTTP_SERVICE_UNAVAILABLE, 0,
-                     demo_cluster_trouble(cluster, text, 256));
+    why = demo_cluster_trouble(cluster, apr_palloc(x->r->pool, 256), 256);
+    if (demo_total_is_over(x)) {
+        return demo_fail_total(x, why);
+    }
+    return demo_fail(x, DEMO_PHASE_RESOLVE, HTTP_SERVICE_UNAVAILABLE, 0, why);
 }
 
 static const char *connect_trouble(apr_status_t rv)
@@ -69,6 +86,9 @@ static const char *connect_trouble(apr_status_t rv)
 
 static bool connect_failed(demo_exchange *x, apr_status_t rv)
 {
+    if (rv == APR_TIMEUP && demo_total_is_over(x)) {
+        return demo_fail_total(x, "no connection yet");
+    }
     demo_fail(x, DEMO_PHASE_CONNECT, HTTP_SERVICE_UNAVAILABLE, rv, connect_trouble(rv));
     x->failure.untouched = true;
     x->failure.elsewhere_only = rv == APR_TIMEUP || rv == EACCES;
@@ -80,7 +100,6 @@ static bool connect_failed(demo_exchange *x, apr_status_t rv)
 static bool connection_get(demo_exchange *x)
 {
     const demo_pool_conf *pool = &x->server->pool;
-    apr_interval_time_t limit = x->dir->timeout.connect;
     apr_time_t before;
     apr_status_t rv;
     bool keep = false;
@@ -95,10 +114,7 @@ static bool connection_get(demo_exchange *x)
         return true;
     }
     before = demo_now();
-    if (x->deadline > 0 && (limit == 0 || x->deadline - before < limit)) {
-        limit = x->deadline > before ? x->deadline - before : 1;
-    }
-    rv = demo_conn_open(&x->conn, &x->target, limit);
+    rv = demo_conn_open(&x->conn, &x->target, connect_limit(x));
     if (rv != APR_SUCCESS) {
         if (keep) {
             demo_pool_unadmit(&x->target);
@@ -169,6 +185,7 @@ static void forget_unseen(demo_exchange *x)
  * connection before it said anything. */
 static bool attempt(demo_exchange *x, int avoid_slot, int *slot, bool *stale)
 {
+    const char *before = x->failure.what;
     bool ok;
 
     x->failure = (demo_failure){ .phase = DEMO_PHASE_NONE };
@@ -177,6 +194,9 @@ static bool attempt(demo_exchange *x, int avoid_slot, int *slot, bool *stale)
     x->sent = 0;
     *stale = false;
     *slot = -1;
+    if (demo_total_is_over(x)) { /* PHP is not to work for nobody */
+        return demo_fail_total(x, before != NULL ? before : "the request body took that long");
+    }
     if (!address_pick(x, avoid_slot)) {
         return false;
     }
@@ -199,17 +219,12 @@ static bool attempt(demo_exchange *x, int avoid_slot, int *slot, bool *stale)
 
 /* --- several ------------------------------------------------------------------------ */
 
-static bool total_is_over(demo_exchange *x)
-{
-    return x->deadline > 0 && demo_now() >= x->deadline;
-}
-
 /* May the request be sent once more, after this failure? */
 static bool may_retry(demo_exchange *x, bool stale, unsigned tried)
 {
     const demo_failure *f = &x->failure;
 
-    if (x->answer.header_done || x->r->connection->aborted || total_is_over(x)
+    if (x->answer.header_done || x->r->connection->aborted || demo_total_is_over(x)
         || f->phase == DEMO_PHASE_CLIENT || f->phase == DEMO_PHASE_SPOOL
         || f->phase == DEMO_PHASE_TOTAL || f->phase == DEMO_PHASE_RESOLVE) {
         return false;
@@ -276,7 +291,11 @@ static bool queue_wait(demo_exchange *x, bool *ok, int *slot, bool *stale)
     }
     do {
         apr_time_t now = demo_now();
-        if (now >= until || total_is_over(x)) {
+        if (demo_total_is_over(x)) {
+            demo_fail_total(x, x->failure.what);
+            give_up = true;
+        }
+        else if (now >= until) {
             x->failure.phase = DEMO_PHASE_QUEUE;
             x->failure.what = apr_pstrcat(x->r->pool, "DemoTimeout queue= ran out; ",
                                           x->failure.what, NULL);

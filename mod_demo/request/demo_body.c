@@ -42,6 +42,12 @@ static bool is_filtered(const request_rec *r)
     return r->input_filters != r->proto_input_filters;
 }
 
+/* An ErrorDocument: the request that failed may have read the body already. */
+static bool is_after_error(const request_rec *r)
+{
+    return r->prev != NULL && r->status != HTTP_OK;
+}
+
 /* HTTP/2 needs no header field for it, so there only reading tells. */
 static bool announced(const request_rec *r, apr_off_t stated)
 {
@@ -223,7 +229,7 @@ int demo_body_begin(demo_exchange *x)
         return over_limit(x, stated);
     }
     request->incoming = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-    if (!x->dir->request_buffering && stated > 0 && !is_filtered(r)) {
+    if (!x->dir->request_buffering && stated > 0 && !is_filtered(r) && !is_after_error(r)) {
         request->streamed = true;
         request->stated_len = stated;
         return OK;

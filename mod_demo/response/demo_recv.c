@@ -276,9 +276,8 @@ bool demo_recv_answer(demo_exchange *x)
             && demo_wait(x, x->conn->fd, POLLIN, DEMO_PHASE_READ, x->dir->timeout.read) == 0) {
             return false;
         }
-        if (x->deadline > 0 && !x->answer.ended && demo_now() >= x->deadline) {
-            return demo_fail(x, DEMO_PHASE_TOTAL, HTTP_GATEWAY_TIME_OUT, APR_TIMEUP,
-                             "DemoTimeout total= ran out");
+        if (!x->answer.ended && demo_total_is_over(x)) {
+            return demo_fail_total(x, NULL);
         }
     }
     return true;

@@ -2,6 +2,7 @@
 import socket
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -92,26 +93,27 @@ def test_queue_is_bounded(httpd):
     h.error_log.wait_for("queue: DemoQueue is full")
 
 
-def test_connect_timeout(httpd):
-    """A listener whose queue is full does not answer at all."""
-    s = socket.socket()
-    s.bind(("127.0.0.1", 0))
-    s.listen(0)
-    full = []
-    for _ in range(4):
-        c = socket.socket()
-        c.setblocking(False)
-        c.connect_ex(s.getsockname())
-        full.append(c)
-    time.sleep(0.1)
-    h = httpd(conf("DemoTimeout connect=300ms", backend="fcgi://127.0.0.1:%d" % s.getsockname()[1])).start()
+@pytest.fixture
+def silent():
+    """The URL of a listener whose queue is full: it does not answer at all."""
+    with ExitStack() as opened:
+        s = opened.enter_context(socket.socket())
+        s.bind(("127.0.0.1", 0))
+        s.listen(0)
+        for _ in range(4):
+            c = opened.enter_context(socket.socket())
+            c.setblocking(False)
+            c.connect_ex(s.getsockname())
+        time.sleep(0.1)
+        yield "fcgi://127.0.0.1:%d" % s.getsockname()[1]
+
+
+def test_connect_timeout(httpd, silent):
+    h = httpd(conf("DemoTimeout connect=300ms", backend=silent)).start()
     h.error_log.claim("DM1003.*connect: DemoTimeout connect= ran out", count=1)
     r = http.get(h, "/x.php")
     assert r.status == 503 and r.header("Retry-After")
     noted(h, "connect: ")
-    for c in full:
-        c.close()
-    s.close()
 
 
 def test_read_timeout(httpd, responder):
@@ -137,6 +139,33 @@ def test_total_timeout(httpd, responder):
     r = http.get(h, "/x.php")
     assert r.status == 504
     noted(h, "total: ")
+
+
+@pytest.mark.parametrize("where", ["connect", "queue", "resolve"])
+def test_total_timeout_before_a_connection(httpd, silent, where):
+    """total= is over whatever the request waits for, and is what it is told by."""
+    url = {"connect": silent, "queue": f"fcgi://127.0.0.1:{ports.free_port()}",
+           "resolve": "fcgi://nobody.invalid"}[where]
+    h = httpd(conf("DemoTimeout connect=20s queue=20s total=500ms", backend=url)).start()
+    h.error_log.claim("DM0220", optional=True)
+    h.error_log.claim("DM1003.*total: DemoTimeout total= ran out", count=1)
+    r = http.get(h, "/x.php")
+    assert r.status == 504 and r.seconds < 15
+    noted(h, "total: ")
+
+
+def test_total_timeout_within_the_body(httpd, responder):
+    """An upload that takes too long is not given to PHP, which would work for nobody."""
+    b = responder([fcgi.response("late")])
+    h = httpd(conf("DemoTimeout total=200ms", backend=b.url)).start()
+    h.error_log.claim("DM1003.*total: DemoTimeout total= ran out", count=1)
+    with socket.create_connection(("127.0.0.1", h.port), 15) as s:
+        s.sendall(b"POST /x.php HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n")
+        assert s.recv(65536).startswith(b"HTTP/1.1 100 ")       # the request has begun
+        time.sleep(0.3)
+        s.sendall(b"y")
+        assert s.recv(65536).startswith(b"HTTP/1.1 504 ")
+    assert b.requests == []
 
 
 def test_send_timeout(httpd, responder):

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tools import http, metrics, wait
+from tools import fcgi, http, metrics, wait
 from tools.httpd import ALL_TO_PHP, METRICS_PAGE, PHP
 
 PATTERN = bytes(range(256))
@@ -139,6 +139,25 @@ def test_error_document_by_a_script(site):
         assert r.status in (200, 404) and r.text == "lost"
         c.request("GET", "/status.php?body=next")
         assert c.read().text == "next"
+
+
+@pytest.mark.parametrize("buffering", ["on", "off"])
+def test_error_document_by_a_script_after_the_body_was_read(httpd, responder, buffering):
+    def answer(ex):
+        what = ex.params["SCRIPT_NAME"]
+        if what == "/broken.php":
+            return fcgi.stdout("no header\r\n\r\n") + fcgi.end_request()
+        return fcgi.response(f"{ex.params['REQUEST_METHOD']} {what} {ex.stdin.decode()}")
+
+    b = responder(answer)
+    h = httpd(f"DemoBackend {b.url}\nDemoRequestBuffering {buffering}\nErrorDocument 502 /sorry.php\n{PHP}").start()
+    h.error_log.claim("DM1003.*malformed header", count=1)
+    with http.Connection(h.port) as c:
+        c.request("POST", "/broken.php", {}, b"a=b")
+        r = c.read()
+        assert (r.status, r.text) == (502, "GET /sorry.php ")
+        c.request("POST", "/next.php", {}, b"c=d")
+        assert c.read().text == "POST /next.php c=d"
 
 
 @pytest.mark.parametrize("buffering", ["on", "off"])
