@@ -82,15 +82,15 @@ static const char *parse_tcp(demo_endpoint *e, const char *rest, apr_pool_t *p)
     int bracketed = authority[0] == '[';
     char *end = bracketed ? strchr(authority, ']') : strrchr(authority, ':');
 
+    if (rest[len + strcspn(rest + len, "?#")] != '\0') {
+        return "a query or fragment makes no sense here";
+    }
     if (rest[len] == '/' && rest[len + 1] != '\0') {
         e->path = apr_pstrdup(p, rest + len);
         if (strlen(e->path) > DEMO_PATH_MAX) {
             return apr_psprintf(p, "the path of a page has at most %d characters, this one %"
                                 APR_SIZE_T_FMT, DEMO_PATH_MAX, strlen(e->path));
         }
-    }
-    else if (rest[len] != '\0' && rest[len] != '/') {
-        return "a query or fragment makes no sense here";
     }
     if (bracketed && end == NULL) {
         return "the closing bracket of the IPv6 address is missing";

@@ -67,13 +67,16 @@ static int build(demo_fetch *f, const demo_fetch_request *rq)
     fcgiw_header eof = { FCGIW_STDIN, REQUEST_ID, 0, 0 };
     fcgiw_params p;
     const size_t head = FCGIW_HEADER_LEN + FCGIW_BODY_LEN;
+    char target[DEMO_FETCH_PARAMS_MAX / 2];
 
+    (void)snprintf(target, sizeof(target), "%s%s%s", rq->uri, rq->query[0] != '\0' ? "?" : "",
+                   rq->query);
     fcgiw_begin_encode(f->out, REQUEST_ID, &begin);
     fcgiw_params_init(&p, f->out + head, sizeof(f->out) - head - FCGIW_HEADER_LEN, REQUEST_ID);
     if (!param(&p, "GATEWAY_INTERFACE", "CGI/1.1") || !param(&p, "SERVER_PROTOCOL", "HTTP/1.1")
         || !param(&p, "SERVER_SOFTWARE", "mod_demo") || !param(&p, "REQUEST_METHOD", "GET")
         || !param(&p, "SCRIPT_NAME", rq->uri) || !param(&p, "SCRIPT_FILENAME", rq->script_file)
-        || !param(&p, "REQUEST_URI", rq->uri) || !param(&p, "QUERY_STRING", rq->query)
+        || !param(&p, "REQUEST_URI", target) || !param(&p, "QUERY_STRING", rq->query)
         || !param(&p, "SERVER_NAME", "localhost") || !param(&p, "SERVER_PORT", "80")
         || !param(&p, "REMOTE_ADDR", "127.0.0.1") || fcgiw_params_end(&p) <= 0) {
         return 0;

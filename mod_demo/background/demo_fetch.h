@@ -31,7 +31,7 @@ enum demo_fetch_state {
 typedef struct {
     const struct sockaddr *addr; /* TCP or Unix */
     socklen_t   addr_len;
-    const char *uri;         /* SCRIPT_NAME; starts with a slash */
+    const char *uri;         /* SCRIPT_NAME; starts with a slash, without the query */
     const char *query;       /* QUERY_STRING; "" for none */
     const char *script_file; /* SCRIPT_FILENAME */
 } demo_fetch_request;

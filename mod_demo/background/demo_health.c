@@ -1,6 +1,7 @@
 #include "mod_demo/background/demo_health.h"
 
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,10 +57,10 @@ void demo_health_finish(void)
 static int no_ping_page(const check *c)
 {
     const char *uri = c->backend->health->uri;
-    size_t len = strlen(uri);
+    size_t len = strcspn(uri, "?");
 
     return (c->fetch.status == 404 || c->fetch.status == 403)
-        && (len < 4 || strcmp(uri + len - 4, ".php") != 0)
+        && (len < 4 || strncmp(uri + len - 4, ".php", 4) != 0)
         && (strstr(c->fetch.body, "File not found") != NULL
             || strstr(c->fetch.body, "Access denied") != NULL);
 }
@@ -162,16 +163,34 @@ static check *check_free(void)
 
 static void check_start(check *c, const demo_backend *b, const demo_address *address, int64_t now)
 {
-    char script[DEMO_FETCH_PARAMS_MAX / 2];
-    demo_fetch_request rq = { &address->addr.sa, address->len, b->health->uri, "", script };
+    const char *uri = b->health->uri;
+    int len = (int)strcspn(uri, "?");
+    char path[DEMO_HEALTH_TEXT_MAX], script[DEMO_FETCH_PARAMS_MAX / 2];
+    demo_fetch_request rq = { &address->addr.sa, address->len, path,
+                              uri[len] == '?' ? uri + len + 1 : "", script };
 
-    (void)snprintf(script, sizeof(script), "%s%s", b->script_root, b->health->uri);
+    (void)snprintf(path, sizeof(path), "%.*s", len, uri);
+    (void)snprintf(script, sizeof(script), "%s%s", b->script_root, path);
     c->backend = b;
     c->address = *address;
     demo_fetch_start(&c->fetch, &rq, now, now + b->health->timeout);
 }
 
-/* Starts b's addresses that are due; when the next one will be. */
+/* A check may take longer than the time to the next one; another beside it would
+ * only occupy one more worker. */
+static bool is_checked_now(const demo_backend *b, const demo_address *address)
+{
+    for (int i = 0; i < DEMO_CHECKS_MAX; i++) {
+        const check *c = &checks[i];
+        if (c->backend == b && c->address.slot == address->slot && c->address.use == address->use) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Starts b's addresses that are due; when the next one will be.  One that can not
+ * be started waits for the end of a check, which is an event of its own. */
 static int64_t backend_tick(const demo_backend *b, int64_t now)
 {
     uint16_t slots[DEMO_PER_BACKEND_MAX];
@@ -189,7 +208,10 @@ static int64_t backend_tick(const demo_backend *b, int64_t now)
             next_use[slot] = address.use;
             next_at[slot] = 0;
         }
-        if (now >= next_at[slot] && (c = check_free()) != NULL) {
+        if (now >= next_at[slot]) {
+            if (is_checked_now(b, &address) || (c = check_free()) == NULL) {
+                continue;
+            }
             next_at[slot] = now + b->health->interval;
             check_start(c, b, &address, now);
         }
@@ -207,16 +229,9 @@ static int outlived(const check *c)
         || now_there.use != c->address.use;
 }
 
-int64_t demo_health_tick(int64_t now, struct pollfd *fds, int *n)
+/* Goes on with the checks that run. */
+static void checks_step(int64_t now)
 {
-    int64_t next = INT64_MAX;
-
-    for (unsigned i = 0; i < demo_backend_count; i++) {
-        if (demo_backends[i].health != NULL && demo_backend_current(&demo_backends[i])) {
-            int64_t due = backend_tick(&demo_backends[i], now);
-            next = due < next ? due : next;
-        }
-    }
     for (int i = 0; i < DEMO_CHECKS_MAX; i++) {
         check *c = &checks[i];
         if (c->backend == NULL) {
@@ -229,6 +244,28 @@ int64_t demo_health_tick(int64_t now, struct pollfd *fds, int *n)
                 conclude(c, demo_now());
             }
             c->backend = NULL;
+        }
+    }
+}
+
+int64_t demo_health_tick(int64_t now, struct pollfd *fds, int *n)
+{
+    int64_t next = INT64_MAX;
+
+    checks_step(now);
+    for (unsigned i = 0; i < demo_backend_count; i++) {
+        if (demo_backends[i].health != NULL && demo_backend_current(&demo_backends[i])) {
+            int64_t due = backend_tick(&demo_backends[i], now);
+            next = due < next ? due : next;
+        }
+    }
+    for (int i = 0; i < DEMO_CHECKS_MAX; i++) {
+        const check *c = &checks[i];
+        if (c->backend == NULL) {
+            continue;
+        }
+        if (demo_fetch_events(&c->fetch) == 0) {
+            next = now; /* failed as it started */
             continue;
         }
         fds[*n].fd = c->fetch.fd;

@@ -130,7 +130,7 @@ def test_values_as_long_as_may_be(httpd, line):
     "DemoParam NAME two words",
     "DemoHealthCheck uri=ping", "DemoHealthCheck interval=0s", "DemoHealthCheck fall=0", "DemoHealthCheck rise=x",
     "DemoHealthCheck timeout=-1s", "DemoHealthCheck colour=red",
-    "DemoStatus http://127.0.0.1/status", "DemoStatus fcgi://", "DemoStatus",
+    "DemoStatus http://127.0.0.1/status", "DemoStatus fcgi://", "DemoStatus", "DemoStatus fcgi://php-fpm:9002/status?full",
     "DemoBackupBackend http://x", "DemoBackend", "DemoDocumentRoot",
 ])
 def test_bad_values(httpd, line):

@@ -1,13 +1,16 @@
 """/livez, /readyz, /healthz: what is asked, what is answered."""
 import os
 import signal
+import socket
 import threading
 import time
 
 import pytest
 
-from tools import fcgi, http, wait
+from tools import fcgi, http, proc, wait
 from tools.httpd import HEALTH_PAGE, PHP
+from tools.resolver import Resolver
+from tools.responder import Stall
 
 CONFIG = """
 DemoBackend {urls}
@@ -22,6 +25,10 @@ def config(*backends, more="DemoHealthCheck interval=200ms timeout=20s"):
 
 def ready(h) -> bool:
     return http.get(h, "/health/readyz").status == 200
+
+
+def cpu_seconds(h) -> float:
+    return sum(proc.cpu_seconds(p) for p in h.pids())
 
 
 def verbose(h, page="readyz", query="") -> http.Response:
@@ -168,12 +175,48 @@ def test_bad_answers_are_told(httpd, responder, answer, cause):
     assert not ready(h)
 
 
+def test_script_with_a_query(httpd, responder):
+    r = responder(fcgi.response(b"fine"), ping=False)
+    h = httpd(config(r, more="DemoHealthCheck uri=/health.php?deep=1 expect=fine")).start()
+    wait.until(lambda: ready(h), 10)
+    asked = r.requests[0].params
+    assert [asked[x] for x in ("SCRIPT_NAME", "QUERY_STRING", "REQUEST_URI")] == ["/health.php", "deep=1", "/health.php?deep=1"]
+    assert asked["SCRIPT_FILENAME"].endswith("/health.php")
+
+
 def test_check_has_a_time_out(httpd, responder):
     r = responder(30, ping=False)
     h = httpd(config(r, more="DemoHealthCheck interval=100ms timeout=150ms"))
     h.error_log.claim(DOWN)
     h.start()
     wait.until(lambda: "read: no answer within 150 ms" in verbose(h).text, 5)
+
+
+def test_one_check_at_a_time(httpd, responder):
+    """A slow answer is waited for: checks do not pile up in php-fpm's queue."""
+    busy = threading.Event()
+    r = responder([Stall(busy), fcgi.response(b"pong")], fcgi.response(b"pong"), ping=False)
+    h = httpd(config(r, more="DemoHealthCheck interval=50ms timeout=20s")).start()
+    r.wait_requests(1)
+    time.sleep(0.5)
+    assert len(r.requests) == 1
+    busy.set()
+    r.wait_requests(4)
+    wait.until(lambda: ready(h), 10)
+
+
+def test_more_addresses_than_checks_at_a_time(httpd, tmp):
+    """The thread that looks after them sleeps while all checks wait for an answer."""
+    names = Resolver(tmp)
+    with socket.create_server(("0.0.0.0", 0), backlog=256) as silent:
+        names.set(many=" ".join(f"127.0.1.{i + 1}" for i in range(60)))
+        h = httpd("DemoBackend fcgi://many:%d\nDemoHealthCheck interval=10m timeout=10m\n%s" % (silent.getsockname()[1], HEALTH_PAGE),
+                  env=names.env).start()
+        wait.until(lambda: verbose(h).text.count("not checked yet") == 60, 20, "the addresses of the name")
+        before = cpu_seconds(h)
+        time.sleep(2)
+        assert cpu_seconds(h) - before < 0.2
+        h.stop()
 
 
 def test_fall_and_rise(httpd, responder):
