@@ -12,6 +12,7 @@
 
 #include "fcgi-sidecar/base/sc_fault.h"
 #include "fcgi-sidecar/base/sc_file.h"
+#include "fcgi-sidecar/database/sc_db_fence.h"
 #include "fcgi-sidecar/database/sc_sqlite.h"
 
 #define OPEN_TRIES  10    /* 20 ms apart */
@@ -261,6 +262,45 @@ apr_status_t sc_db_checkpoint(sc_db *db, bool *whole, sc_error *err)
         return sc_sqlite_error(err, db->checkpointer, rc, "checkpoint of", db->path);
     }
     return APR_SUCCESS;
+}
+
+/* Methods of the checkpointer's file while it seals; first, so that they lead here. */
+struct sealing {
+    sqlite3_io_methods methods;
+    const sqlite3_io_methods *real;
+    int fd;
+};
+
+/* SQLite syncs the file when all pages are in it, page 1 among them, and goes on only when
+ * that went well. */
+static int sync_fenced(sqlite3_file *file, int flags)
+{
+    const struct sealing *s = (const struct sealing *)file->pMethods;
+    uint8_t fence = SC_DB_FENCE_VALUE;
+
+    if (sc_file_pwrite(s->fd, &fence, 1, SC_DB_FENCE_OFFSET) != APR_SUCCESS) {
+        return SQLITE_IOERR_WRITE;
+    }
+    return SC_FAULT("fsync-fence") ? SQLITE_IOERR_FSYNC : s->real->xSync(file, flags);
+}
+
+apr_status_t sc_db_checkpoint_fenced(sc_db *db, bool *whole, sc_error *err)
+{
+    struct sealing s = { .fd = db->fd };
+    sqlite3_file *file = NULL;
+    apr_status_t rv;
+
+    if (sqlite3_file_control(db->checkpointer, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK
+        || file == NULL || file->pMethods == NULL) {
+        return sc_db_checkpoint(db, whole, err);
+    }
+    s.real = file->pMethods;
+    s.methods = *s.real;
+    s.methods.xSync = sync_fenced;
+    file->pMethods = &s.methods;
+    rv = sc_db_checkpoint(db, whole, err);
+    file->pMethods = s.real;
+    return rv;
 }
 
 /* --- read transactions ---------------------------------------------------------- */

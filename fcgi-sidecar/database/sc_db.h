@@ -43,6 +43,11 @@ void sc_db_unlock(sc_db *db); /* safe when not locked */
  * nobody.  *whole: all of the log is in the database. */
 apr_status_t sc_db_checkpoint(sc_db *db, bool *whole, sc_error *err);
 
+/* The same under the write lock, for a database that is given away: when it becomes whole by
+ * this, byte 18 is the fence (sc_db_fence.h) and durable with it, by one sync.  Whether it is,
+ * sc_db_fence_get() says; on failure it may be written, and has to be taken off again. */
+apr_status_t sc_db_checkpoint_fenced(sc_db *db, bool *whole, sc_error *err);
+
 /* Makes the log's file longer when less than SC_DB_LOG_ROOM of it lies behind its
  * `used` bytes, under the write lock: while a log
  * may not be begun anew each commit would make the file grow, and its sync wait

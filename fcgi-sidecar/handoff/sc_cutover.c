@@ -110,7 +110,7 @@ static apr_status_t fill_file(struct attempt *a, sc_error *err)
     sc_node *n = a->node;
     int64_t end = sc_now_ms() + SEAL_MS;
     bool whole = false;
-    apr_status_t rv = sc_db_checkpoint(n->db, &whole, err);
+    apr_status_t rv = sc_db_checkpoint_fenced(n->db, &whole, err);
 
     n->sealing = !whole;
     if (rv == APR_SUCCESS && !whole) {
@@ -120,7 +120,7 @@ static apr_status_t fill_file(struct attempt *a, sc_error *err)
         pthread_mutex_lock(&n->lock);
         sc_node_wait(n, 10);
         pthread_mutex_unlock(&n->lock);
-        rv = sc_db_checkpoint(n->db, &whole, err);
+        rv = sc_db_checkpoint_fenced(n->db, &whole, err);
     }
     n->sealing = false;
     if (rv == APR_SUCCESS && !whole && !a->force) {
