@@ -42,6 +42,8 @@ typedef struct {
     _Atomic apr_interval_time_t service; /* moving average of a request's time on a connection with a right */
     _Atomic apr_interval_time_t least[2]; /* read without the lock: the shortest such time, of this second and the one before */
     apr_time_t second;
+    _Atomic unsigned parties;   /* demo_conns_parties(), as seen at */
+    _Atomic apr_time_t parties_at;
 } demo_place;
 
 void demo_place_init(demo_place *place);

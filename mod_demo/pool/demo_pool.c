@@ -20,6 +20,7 @@ APLOG_USE_MODULE(demo);
 #define WAIT_YIELDS 20      /* looks at the pool before a thread goes to sleep for it */
 #define YIELDERS_MAX 2      /* threads that do so at a time; more would only run each other down */
 #define WANTED_US 200000    /* how long a wish of another child counts */
+#define PARTIES_US 10000    /* how often the children that share them are counted */
 
 static struct {
     pthread_mutex_t lock;
@@ -226,25 +227,35 @@ static unsigned pool_max(int slot, const demo_pool_conf *conf)
     return conf->max == DEMO_POOL_AUTO ? demo_bound_get(slot) : (unsigned)conf->max;
 }
 
-/* What each child may hold when all of them want connections. */
-static unsigned pool_share(int slot, const demo_pool_conf *conf)
+/* What each child may hold, of those that want connections. */
+static unsigned pool_share(demo_place *place, int slot, const demo_pool_conf *conf)
 {
-    int children = 1;
+    apr_time_t now = demo_now();
 
-    if (ap_mpm_query(AP_MPMQ_MAX_DAEMON_USED, &children) != APR_SUCCESS || children < 1) {
-        children = 1;
+    if (now - place->parties_at > PARTIES_US) {
+        unsigned n = demo_conns_parties(slot, now - WANTED_US);
+        place->parties = n > 0 ? n : 1;
+        place->parties_at = now;
     }
-    return (pool_max(slot, conf) + (unsigned)children - 1) / (unsigned)children;
+    return (pool_max(slot, conf) + place->parties - 1) / place->parties;
 }
 
-/* Counts a connection in, here and over all children. */
+static bool others_want(int slot, apr_time_t now)
+{
+    return now - demo_conns_wanted(slot) < WANTED_US;
+}
+
+/* Counts a connection in, here and over all children; not past another child that
+ * has less than its share. */
 static bool admit(demo_place *place, int slot, const demo_pool_conf *conf)
 {
-    if (pool.stop) {
+    bool has_share = place->held >= pool_share(place, slot, conf);
+
+    if (pool.stop || (has_share && others_want(slot, demo_now()))) {
         return false;
     }
     if (!demo_conns_acquire(slot, pool_max(slot, conf))) {
-        if (place->held < pool_share(slot, conf)) {
+        if (!has_share) {
             demo_conns_want(slot);
         }
         return false;
@@ -338,9 +349,9 @@ static bool httpd_stops(void)
 
 /* Must it be closed because others have a right to it: another child, or, where
  * the bound fell, whoever else uses the backend? */
-static bool owed(const demo_place *place, int slot, const demo_pool_conf *conf, apr_time_t now)
+static bool owed(demo_place *place, int slot, const demo_pool_conf *conf, apr_time_t now)
 {
-    return (now - demo_conns_wanted(slot) < WANTED_US && place->held > pool_share(slot, conf))
+    return (others_want(slot, now) && place->held > pool_share(place, slot, conf))
            || (conf->max == DEMO_POOL_AUTO && demo_conns_count(slot) > demo_bound_get(slot));
 }
 

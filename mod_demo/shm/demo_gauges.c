@@ -143,10 +143,29 @@ unsigned demo_conns_count(int slot)
 
 void demo_conns_want(int slot)
 {
+    apr_time_t now = demo_now();
+
     if (demo_seg != NULL && slot >= 0) {
-        atomic_store_explicit(&demo_seg->addrs[slot].conns_wanted, demo_now(),
-                              memory_order_relaxed);
+        atomic_store_explicit(&demo_seg->addrs[slot].conns_wanted, now, memory_order_relaxed);
     }
+    if (demo_child != NULL && slot >= 0) {
+        atomic_store_explicit(&demo_child->wanted[slot], now, memory_order_relaxed);
+    }
+}
+
+unsigned demo_conns_parties(int slot, apr_time_t since)
+{
+    unsigned n = 0;
+
+    for (uint32_t i = 0; demo_seg != NULL && slot >= 0 && i < demo_seg->n_children; i++) {
+        const demo_shm_child *c = &demo_seg->children[i];
+        if (atomic_load_explicit(&c->pid, memory_order_relaxed) != 0
+            && (demo_gauge_read(&c->gauge[slot][DEMO_G_CONNS]) > 0
+                || atomic_load_explicit(&c->wanted[slot], memory_order_relaxed) > since)) {
+            n++;
+        }
+    }
+    return n;
 }
 
 apr_time_t demo_conns_wanted(int slot)

@@ -21,6 +21,9 @@ unsigned demo_conns_count(int slot);
 void demo_conns_want(int slot);
 apr_time_t demo_conns_wanted(int slot);
 
+/* How many children hold connections, or wanted one after this time. */
+unsigned demo_conns_parties(int slot, apr_time_t since);
+
 /* Of these, the ones that are idle: a gauge of demo_pool_connections. */
 void demo_conns_idle(int slot, int delta);
 

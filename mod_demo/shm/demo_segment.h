@@ -140,6 +140,7 @@ typedef struct {
     _Alignas(DEMO_CACHE_LINE) _Atomic int32_t pid; /* 0: free */
     _Atomic int32_t server[DEMO_SG_COUNT];
     _Atomic int32_t gauge[DEMO_ADDRESSES_MAX][DEMO_G_COUNT];
+    _Atomic int64_t wanted[DEMO_ADDRESSES_MAX]; /* as conns_wanted, by this child */
 } demo_shm_child;
 
 typedef struct {

@@ -19,7 +19,7 @@
 #include "mod_demo/shm/demo_shm.h"
 #include "stub_httpd.h"
 
-enum { FLOW = 16, SILENCE_US = 4000, AT_ONCE_US = 10000 };
+enum { FLOW = 16, SILENCE_US = 4000, AT_ONCE_US = 10000, SETTLED_US = 20000 };
 enum { TURNS = 200, QUICK = 20, PATIENT_US = 6000, TOO_LATE_US = 40000 };
 enum { CROWD = 6, CROWD_ROUNDS = 500, CROWD_MAX = 2, FD_MAX = 4096 };
 
@@ -162,7 +162,7 @@ static void test_nobody_waits_where_nothing_comes_back(void **state)
     for (int i = 0; i < TURNS && at_once == 0; i++) {
         apr_time_t began = demo_now();
         bool admitted;
-        conn->taken = began; /* it is not long yet */
+        conn->taken = began + APR_USEC_PER_SEC; /* it is not long, however slow this test */
         assert_null(demo_pool_take(&target, &conf, &admitted));
         assert_false(admitted);
         at_once += demo_now() - began < AT_ONCE_US;
@@ -209,6 +209,52 @@ static void test_a_right_that_was_lost_is_found_again(void **state)
     assert_int_equal(demo_conns_count(target.slot), 1);
     assert_ptr_equal(demo_pool_take(&target, &conf, &admitted), slow);
     demo_pool_drop(slow);
+    assert_int_equal(demo_conns_count(target.slot), 0);
+}
+
+static demo_conn *open_admitted(const demo_pool_conf *c)
+{
+    demo_conn *conn = NULL;
+    bool admitted;
+
+    assert_null(demo_pool_take(&target, c, &admitted));
+    assert_true(admitted);
+    assert_int_equal(demo_conn_open(&conn, &target, APR_USEC_PER_SEC), APR_SUCCESS);
+    demo_pool_admitted(conn);
+    return conn;
+}
+
+/* Another child has none: this one gives up what is more than its share, and takes
+ * no more before the other has its own. */
+static void test_a_child_leaves_others_their_share(void **state)
+{
+    const demo_pool_conf two = { .max = 2, .idle = 10 * APR_USEC_PER_SEC };
+    demo_shm_child *me = demo_child, *other = NULL;
+    demo_conn *first = open_admitted(&two), *second = open_admitted(&two);
+    bool admitted;
+
+    (void)state;
+    for (uint32_t i = 0; i < demo_seg->n_children && other == NULL; i++) {
+        other = &demo_seg->children[i] != me ? &demo_seg->children[i] : NULL;
+    }
+    assert_non_null(other);
+    atomic_store(&other->pid, 1);
+    usleep(SETTLED_US); /* it is looked again who shares */
+    demo_child = other;
+    demo_conns_want(target.slot);
+    demo_child = me;
+    demo_pool_give(first, &two);
+    assert_int_equal(demo_conns_count(target.slot), 1);
+    demo_pool_give(second, &two);
+    assert_int_equal(demo_conns_count(target.slot), 1);
+    second = demo_pool_take(&target, &two, &admitted);
+    assert_non_null(second);
+    second->taken = demo_now() + APR_USEC_PER_SEC;
+    assert_null(demo_pool_take(&target, &two, &admitted));
+    assert_false(admitted);
+    atomic_store(&other->pid, 0);
+    atomic_store(&demo_seg->addrs[target.slot].conns_wanted, 0);
+    demo_pool_drop(second);
     assert_int_equal(demo_conns_count(target.slot), 0);
 }
 
@@ -403,6 +449,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_nobody_waits_where_nothing_comes_back),
         cmocka_unit_test(test_a_long_request_loses_its_right),
         cmocka_unit_test(test_a_right_that_was_lost_is_found_again),
+        cmocka_unit_test(test_a_child_leaves_others_their_share),
         cmocka_unit_test(test_nothing_is_counted_twice_or_lost),
         cmocka_unit_test(test_bound_follows_the_listen_queue),
         cmocka_unit_test(test_a_bound_that_fell_is_kept),
