@@ -18,6 +18,9 @@ run_pytest() {
     pytest_once "$name" "$limit" "${parallel[@]}" --durations=5 "$@" || rc=$?
     if [ ! -s "$LOG/$name.json" ]; then
         broke "$name (pytest ended with $rc$([ "$rc" -eq 124 ] && echo ": longer than $limit s"))"
+        # Of a run that is cut pytest itself says nothing.
+        mapfile -t first < <(sed -n 's/^==== //p' "$LOG/$name.json.failures" 2>/dev/null)
+        broken+=("${first[@]/#/before that, see $LOG/$name.json.failures: }")
         return
     fi
     mapfile -t first < <(outcomes "$name" failed)

@@ -39,6 +39,23 @@ def run(tmp):
     return make
 
 
+def test_a_run_that_is_cut_names_what_had_failed(run, tmp):
+    told, counts = run(f"""
+        import os, signal, time
+        FAILURES = Path("{tmp}/log/integration.json.failures")
+        def test_bad(): assert 1 == 2
+        def test_good(): pass
+        def test_that_ends_it_all():
+            while not FAILURES.exists() or "1 == 2" not in FAILURES.read_text():
+                time.sleep(0.01)
+            os.kill(os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid(), signal.SIGKILL)
+            os._exit(1)
+    """)
+    assert told == ["broken: integration (pytest ended with 137)",
+                    f"broken: before that, see {tmp}/log/integration.json.failures: suite/test_it.py::test_bad (call)"]
+    assert counts == "0 passed, 1 failed, 0 skipped"
+
+
 def test_what_passes_alone_is_passed_and_named(run, tmp):
     told, counts = run("""
         import pytest

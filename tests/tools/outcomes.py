@@ -2,6 +2,7 @@
 
 {"passed": [ID, …], "failed": [ID, …], "skipped": [ID, …]}
 An ID is what pytest takes as an argument. A test whose set-up, call or tear-down failed is among the failed alone.
+Failures are also appended to FILE.failures as they come, with their text: a run that is cut shows none of them.
 """
 from __future__ import annotations
 
@@ -25,6 +26,8 @@ class Outcomes:
 
     def __init__(self, path: Path):
         self.path, self.worst = path, {}
+        self.failures = path.with_name(path.name + ".failures")
+        self.failures.unlink(missing_ok=True)
 
     @staticmethod
     def plain(nodeid: str) -> str:
@@ -35,6 +38,9 @@ class Outcomes:
         name = self.plain(report.nodeid)
         before = self.worst.get(name, report.outcome)
         self.worst[name] = max(before, report.outcome, key=self.RANK.__getitem__)
+        if report.failed:
+            with self.failures.open("a") as out:
+                out.write(f"==== {name} ({report.when})\n{report.longreprtext}\n")
 
     def pytest_sessionfinish(self):
         out = {k: [n for n, worst in self.worst.items() if worst == k] for k in self.RANK}
