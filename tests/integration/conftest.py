@@ -159,17 +159,24 @@ def sidecar(_made, tmp, secret):
     return make
 
 
-@pytest.fixture
-def relay(tmp, php_fpm):
-    """relay(php or address, …) -> Relay, started, and stopped before php-fpm is; warnings in its log must be claimed."""
-    made = []
+class _RelayOfTest:
+    """A relay, and the warnings that its log may have when it has ended."""
 
+    def __init__(self, relay: Relay, claimed):
+        self.relay, self.claimed = relay, claimed
+
+    def stop(self) -> None:
+        self.relay.stop()
+        self.relay.check(self.claimed)
+
+
+@pytest.fixture
+def relay(_made):
+    """relay(php or address, …) -> Relay, started; warnings in its log must be claimed. Stopped after the httpd that was made
+    for it, whose health check would find it gone, and before php-fpm."""
     def make(upstream, claimed=(), **options) -> Relay:
         upstream = upstream if isinstance(upstream, str) else upstream.url.removeprefix("fcgi://")
-        made.append((Relay(tmp, upstream, f"relay-{len(made)}", **options).start(), claimed))
-        return made[-1][0]
-    yield make
-    for r, _ in made:
-        r.stop()
-    for r, claimed in made:
-        r.check(claimed)
+        r = Relay(_made.tmp, upstream, _made.name("relay"), **options).start()
+        _made.things.append(_RelayOfTest(r, claimed))
+        return r
+    return make
