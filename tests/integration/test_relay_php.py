@@ -155,6 +155,53 @@ def test_a_reload_under_load_is_not_seen(relay, php):
     load.end()
 
 
+def test_a_disturbance_leaves_nothing_behind(relay, php):
+    """PHP that stands still, a crowd that asks and leaves, a reload: afterwards requests run on the connections there are,
+    as before, and none is refused or lost."""
+    fpm = php(workers=4)
+    r = relay(fpm, workers=4)
+    load = Load(r, fpm, threads=16)
+
+    def standstill():
+        pids = fpm.pids()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            r.until(lambda s: s["in_flight"] + s["queued"] == 16 and s["queued"] >= 12, "everybody waits")
+            time.sleep(0.2)
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
+    def crowd():
+        leaving = [fcgi.Client(r.address, 20) for _ in range(100)]
+        for c in leaving:
+            c.start(params(fpm, "index.php"), keep=True)
+            c.stdin()
+        for c in leaving:
+            c.close()
+        r.until(lambda s: s["clients"] == 16, "they are gone")
+
+    def reload():
+        before = set(fpm.pids())
+        fpm.proc.send(signal.SIGUSR2)
+        wait.until(lambda: fpm.pids() and not before & set(fpm.pids()), 20, "new workers")
+
+    def calm():
+        before = r.stats()
+        load.more(200)
+        after = r.stats()
+        return load.errors or (after["upstream_connects"] == before["upstream_connects"] and after["upstream_connections"] == 4)
+
+    for disturb in (standstill, crowd, standstill, reload):
+        wait.until(calm, 60, "200 requests without a new connection")
+        disturb()
+    wait.until(calm, 60, "200 requests without a new connection")
+    load.end()
+    s = r.stats()
+    assert s["overloaded_queue"] + s["overloaded_timeout"] == 0
+
+
 def test_a_restart_is_not_seen(relay, php):
     """Stopped when idle, away for a while, started again: who asks meanwhile waits."""
     fpm = php(workers=2)
