@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 enum { ANSWER_MAX = 32768 }; /* as the kernel fills a dump's datagrams */
@@ -33,8 +34,16 @@ static int ask(int fd)
     return n == (ssize_t)sizeof(msg) ? 0 : n < 0 ? errno : EIO;
 }
 
-/* The socket's own inode decides: paths may be spelled in several ways, and an
- * unlinked socket of the same name may still be open. */
+/* The kernel's form of a device: 20 bits of minor. */
+static uint32_t kernel_dev(dev_t dev)
+{
+    return major(dev) << 20 | minor(dev);
+}
+
+/* How sure it is that this is the socket: 0 it is not, 1 it has the inode, 2 the
+ * device, too.  The inode decides: paths may be spelled in several ways, and an
+ * unlinked socket of the same name may still be open.  Each tmpfs counts its own
+ * inodes from 1; but some file systems tell stat() another device than the kernel. */
 static int match(const struct nlmsghdr *head, const struct stat *file, demo_fpmqueue *queue)
 {
     const struct unix_diag_msg *m = NLMSG_DATA(head);
@@ -45,7 +54,8 @@ static int match(const struct nlmsghdr *head, const struct stat *file, demo_fpmq
         if (a->rta_type == UNIX_DIAG_VFS && RTA_PAYLOAD(a) >= sizeof(struct unix_diag_vfs)) {
             struct unix_diag_vfs vfs;
             memcpy(&vfs, RTA_DATA(a), sizeof(vfs));
-            found = vfs.udiag_vfs_ino == (uint32_t)file->st_ino;
+            found = vfs.udiag_vfs_ino != (uint32_t)file->st_ino ? 0
+                  : vfs.udiag_vfs_dev == kernel_dev(file->st_dev) ? 2 : 1;
         }
         else if (a->rta_type == UNIX_DIAG_RQLEN && RTA_PAYLOAD(a) >= sizeof(struct unix_diag_rqlen)) {
             struct unix_diag_rqlen rqlen;
@@ -55,13 +65,14 @@ static int match(const struct nlmsghdr *head, const struct stat *file, demo_fpmq
             has_queue = 1;
         }
     }
-    return found && has_queue;
+    return has_queue ? found : 0;
 }
 
 /* Reads the dump to its end or to the socket looked for. */
 static int answer(int fd, const struct stat *file, demo_fpmqueue *queue)
 {
     _Alignas(struct nlmsghdr) char buf[ANSWER_MAX];
+    int best = 0;
 
     for (;;) {
         ssize_t got = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
@@ -74,13 +85,20 @@ static int answer(int fd, const struct stat *file, demo_fpmqueue *queue)
         long n = (long)got;
         for (const struct nlmsghdr *h = (const void *)buf; NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
             if (h->nlmsg_type == NLMSG_DONE) {
-                return ENOENT;
+                return best > 0 ? 0 : ENOENT;
             }
             if (h->nlmsg_type == NLMSG_ERROR) {
                 const struct nlmsgerr *e = NLMSG_DATA(h);
                 return e->error != 0 ? -e->error : EIO;
             }
-            if (h->nlmsg_len >= NLMSG_LENGTH(sizeof(struct unix_diag_msg)) && match(h, file, queue)) {
+            demo_fpmqueue here = { 0 };
+            int sure = h->nlmsg_len >= NLMSG_LENGTH(sizeof(struct unix_diag_msg))
+                       ? match(h, file, &here) : 0;
+            if (sure > best) {
+                *queue = here;
+                best = sure;
+            }
+            if (best == 2) {
                 return 0;
             }
         }

@@ -1,9 +1,17 @@
 /* URLs of backends, and php-fpm's status page. */
 #include "testlib.h"
 
+#include <errno.h>
+#include <sched.h>
 #include <stdio.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "mod_demo/backend/demo_endpoint.h"
+#include "mod_demo/observe/demo_fpmqueue.h"
 #include "mod_demo/observe/demo_status.h"
 
 static apr_pool_t *pool;
@@ -160,6 +168,49 @@ static void test_broken_status_pages(void **state)
     assert_int_equal(page.value[DEMO_ST_QUEUE], -1);
 }
 
+/* A socket that listens in a new tmpfs at folder; waiting connections are in its queue. */
+static void listen_in_tmpfs(const char *folder, int backlog, unsigned waiting)
+{
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    assert_return_code(mkdir(folder, 0700), errno);
+    assert_return_code(mount("tmpfs", folder, "tmpfs", 0, NULL), errno);
+    (void)snprintf(un.sun_path, sizeof un.sun_path, "%s/s", folder);
+    assert_return_code(bind(fd, (struct sockaddr *)&un, sizeof un), errno);
+    assert_return_code(listen(fd, backlog), errno);
+    for (; waiting > 0; waiting--) {
+        assert_return_code(connect(socket(AF_UNIX, SOCK_STREAM, 0), (struct sockaddr *)&un, sizeof un), errno);
+    }
+}
+
+/* Each tmpfs counts its own inodes: the two sockets have the same one. */
+static void test_queue_of_the_right_file_system(void **state)
+{
+    char folder[] = "/tmp/demo-queue.XXXXXX";
+    demo_fpmqueue queue;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0
+        || mount("tmpfs", folder, "tmpfs", 0, NULL) != 0) {
+        (void)rmdir(folder);
+        print_message("skipped: no file system may be mounted here\n");
+        skip();
+    }
+    assert_return_code(chdir(folder), errno);
+    listen_in_tmpfs("a", 10, 3);
+    listen_in_tmpfs("b", 20, 1);
+    assert_int_equal(demo_fpmqueue_read("a/s", &queue), 0);
+    assert_int_equal(queue.waiting * 100 + queue.max, 310);
+    assert_int_equal(demo_fpmqueue_read("b/s", &queue), 0);
+    assert_int_equal(queue.waiting * 100 + queue.max, 120);
+    assert_int_not_equal(demo_fpmqueue_read("c/s", &queue), 0);
+    assert_return_code(chdir("/"), errno);
+    assert_return_code(umount2(folder, MNT_DETACH), errno);
+    assert_return_code(rmdir(folder), errno);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -167,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_bad_urls),
         cmocka_unit_test(test_status_page),
         cmocka_unit_test(test_broken_status_pages),
+        cmocka_unit_test(test_queue_of_the_right_file_system),
     };
 
     (void)apr_initialize();
