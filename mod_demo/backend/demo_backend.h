@@ -1,7 +1,6 @@
 /*
- * demo_backend.h -- the backends of this configuration and their addresses;
- * for those that
- * choose, look after or show them.
+ * demo_backend.h -- the backends of this configuration and their addresses; for
+ * those that choose, look after or show them.
  *
  * The list is made in post_config and read-only afterwards; what changes lies in
  * shared memory (demo_segment.h).

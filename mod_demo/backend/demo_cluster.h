@@ -50,8 +50,9 @@ const char *demo_cluster_add(demo_cluster *cluster, const char *url, int backup,
 demo_cluster *demo_cluster_with_backups(const demo_cluster *backends, const demo_cluster *backups,
                                         apr_pool_t *pconf);
 
-/* What its backends' health checks do; demo_health_defaults() without.  conf is borrowed and lives as long as the cluster.  The first cluster that
- * names a backend decides. */
+/* What its backends' health checks do; demo_health_defaults() without.  conf is
+ * borrowed and lives as long as the cluster.  The first cluster that names a
+ * backend decides. */
 void demo_cluster_health(demo_cluster *cluster, const demo_health_conf *conf);
 
 /* Puts the backends into shared memory; numeric addresses and Unix sockets are

@@ -50,6 +50,7 @@ static void cgi_vars(demo_exchange *x, apr_table_t *env)
 {
     request_rec *r = x->r;
     const demo_script *script = &x->script;
+    const char *root = script->root[0] != '\0' ? script->root : "/"; /* DemoDocumentRoot / */
 
     apr_table_setn(env, "GATEWAY_INTERFACE", "CGI/1.1");
     apr_table_setn(env, "SERVER_PROTOCOL", r->protocol);
@@ -58,9 +59,9 @@ static void cgi_vars(demo_exchange *x, apr_table_t *env)
     apr_table_setn(env, "REQUEST_URI", request_uri(r));
     apr_table_setn(env, "SCRIPT_NAME", script->name);
     apr_table_setn(env, "SCRIPT_FILENAME", script->filename);
-    apr_table_setn(env, "DOCUMENT_ROOT", script->root);
+    apr_table_setn(env, "DOCUMENT_ROOT", root);
     if (x->dir->document_root != NULL) {
-        apr_table_setn(env, "CONTEXT_DOCUMENT_ROOT", script->root);
+        apr_table_setn(env, "CONTEXT_DOCUMENT_ROOT", root);
     }
     apr_table_unset(env, "PATH_INFO");
     apr_table_unset(env, "PATH_TRANSLATED");

@@ -137,7 +137,7 @@ typedef struct {
 
 /* What a child has counted into gauges; taken out again when it dies. */
 typedef struct {
-    _Alignas(DEMO_CACHE_LINE) _Atomic int32_t pid; /* 0: free */
+    _Alignas(DEMO_CACHE_LINE) _Atomic int32_t pid; /* 0: free; < 0: being given back */
     _Atomic int32_t server[DEMO_SG_COUNT];
     _Atomic int32_t gauge[DEMO_ADDRESSES_MAX][DEMO_G_COUNT];
     _Atomic int64_t wanted[DEMO_ADDRESSES_MAX]; /* as conns_wanted, by this child */
@@ -198,8 +198,9 @@ int      demo_seq_again(const _Atomic uint32_t *seq, uint32_t value, int *tries)
 void demo_words_store(demo_word *dst, const void *src, size_t len);
 void demo_words_load(void *dst, const demo_word *src, size_t len);
 
-/* A text under its own sequence lock; cut at the size of the field. The load returns 0 where the text may be a mixture of
- * two, since the writer was interrupted for longer than a reader tries. */
+/* A text under its own sequence lock; cut at the size of the field.  The load
+ * returns 0 where the text may be a mixture of two, since the writer was
+ * interrupted for longer than a reader tries. */
 void demo_text_store(_Atomic uint32_t *seq, demo_word *dst, size_t size, const char *text);
 int  demo_text_load(const _Atomic uint32_t *seq, const demo_word *src, size_t size, char *text);
 

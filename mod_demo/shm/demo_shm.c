@@ -25,6 +25,8 @@ enum { SPINS = 50 }; /* of a reader, before it gives way */
 /* Children of the old and of the new generation live side by side. */
 enum { GENERATIONS = 2, SPARE_CHILDREN = 16, CHILDREN_MAX = 8192 };
 
+enum { RECLAIMED = -1 }; /* in the stead of a process id: somebody gives the place back */
+
 #define RETAINED_KEY "mod_demo.shm"
 
 typedef struct {
@@ -143,9 +145,13 @@ apr_status_t demo_shm_open(server_rec *s)
 
 /* --- children -------------------------------------------------------------------------- */
 
-/* Subtracts a dead child's share from the totals and frees its place. */
-static void child_reclaim(demo_shm_child *c)
+/* Subtracts the share of a dead child from the totals and frees its place.  Who
+ * comes second leaves it alone: the place may soon be another child's. */
+static void child_reclaim(demo_shm_child *c, int32_t pid)
 {
+    if (!atomic_compare_exchange_strong(&c->pid, &pid, RECLAIMED)) {
+        return;
+    }
     for (int g = 0; g < DEMO_SG_COUNT; g++) {
         int32_t n = atomic_exchange(&c->server[g], 0);
         if (n != 0) {
@@ -172,7 +178,7 @@ void demo_shm_child_gone(pid_t pid)
     }
     for (uint32_t i = 0; i < demo_seg->n_children; i++) {
         if (atomic_load(&demo_seg->children[i].pid) == pid) {
-            child_reclaim(&demo_seg->children[i]);
+            child_reclaim(&demo_seg->children[i], (int32_t)pid);
         }
     }
 }
@@ -187,7 +193,7 @@ static demo_shm_child *child_claim(void)
             demo_shm_child *c = &demo_seg->children[i];
             int32_t pid = atomic_load(&c->pid);
             if (pid == me || (sweep == 1 && pid > 0 && kill(pid, 0) != 0 && errno == ESRCH)) {
-                child_reclaim(c);
+                child_reclaim(c, pid);
                 pid = 0;
             }
             if (pid == 0 && atomic_compare_exchange_strong(&c->pid, &pid, me)) {

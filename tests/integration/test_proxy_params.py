@@ -145,6 +145,14 @@ def test_front_controller_leaves_scripts_of_the_other_side_alone(front, fpm):
     assert r.status == 404
 
 
+def test_document_root_that_is_the_root(httpd, responder):
+    b = responder()
+    h = httpd(f"DemoBackend {b.url}\nDemoDocumentRoot /\n{PHP}").start()
+    http.get(h, "/a/b.php/c")
+    p = b.last.params
+    assert (p["DOCUMENT_ROOT"], p["SCRIPT_FILENAME"], p["PATH_TRANSLATED"]) == ("/", "/a/b.php", "/c")
+
+
 def test_front_controller_with_the_files_here(httpd, fpm):
     h = httpd(f"""
 DemoBackend {fpm.url}
