@@ -58,6 +58,9 @@ bool db[PODS];         /* a database is in its place: */
 byte content[PODS];    /*   the set of writes in it, */
 bool fence[PODS];      /*   and its byte 18 */
 bool gone[PODS];       /* the pod was deleted */
+bool late[PODS];       /* state.json says PRIMARY, and a power loss may still undo that: */
+byte late_pr[PODS];    /*   what it would say again, */
+byte late_promise[PODS]; /*   with the promise */
 
 /* --- what a crash forgets ------------------------------------------------------------ */
 
@@ -70,7 +73,7 @@ byte target[PODS];     /*   where to, */
 byte known[PODS];      /*   and the epoch of that knowledge */
 bool none[PODS];       /* the authority was seen without a record */
 bool unsynced[PODS];   /* frames were applied to the image since its last fsync */
-bool image[PODS];      /* the standby knows at which position its image is */
+bool image[PODS];      /* the standby knows at which position its image is; after a restart it follows again */
 byte heir[PODS];       /* the primary's candidate */
 bool lock[PODS];       /* SQLite's write lock */
 byte ready[PODS];      /* set of pods that said they are standbys; their streams may be broken by now */
@@ -191,7 +194,20 @@ byte handovers = HANDOVERS, faults = FAULTS, wipes = WIPES;
 #define image_at(c, i) true
 #else
 #define digest_equal(i) (digest[i] == prepare_content[i])
+#ifdef M_PROMISE_VOUCHES
+#define image_at(c, i) (image[c] && (content[c] == prepare_content[i] || \
+    (promised[c] && promise[c] == prepare_content[i])))
+#else
 #define image_at(c, i) (image[c] && content[c] == prepare_content[i])
+#endif
+#endif
+
+#ifdef M_PROMISE_VOUCHES
+#define keeps(c) promised[c]
+#define IMAGE_AGAIN(c) image[c] = (st[c] == STANDBY && promised[c])
+#else
+#define keeps(c) (promised[c] && promise[c] == content[c])
+#define IMAGE_AGAIN(c) skip
 #endif
 
 #ifdef M_ACK_BEFORE_SYNC
@@ -291,6 +307,16 @@ byte handovers = HANDOVERS, faults = FAULTS, wipes = WIPES;
 #define CUT_SHORT(w) rq_heard[w] = false
 #endif
 
+/* Promise and swap make it PRIMARY, whatever its state file says: after a power loss that undid this. */
+#define is_primary_by_swap(i) (st[i] == STANDBY && promised[i] && ae == ep[i] + 1 && ap == i)
+
+/* A record that a power loss undoes says again what it said before. */
+#ifdef M_LATE_WITHOUT_PROMISE
+#define PROMISE_AGAIN(i) skip
+#else
+#define PROMISE_AGAIN(i) promised[i] = true; promise[i] = late_promise[i]
+#endif
+
 /* --- invariants ------------------------------------------------------------------------------ */
 
 #define writable(i) (db[i] && !fence[i])
@@ -304,7 +330,7 @@ inline check_epoch(i, e) { assert(e >= ep[i]) }
 inline becomes_primary(i, e)
 {
     check_epoch(i, e);
-    assert(e > lead_ep);
+    assert(e > lead_ep || (e == lead_ep && lead == i)); /* the same again: its record was undone */
     lead_ep = e; /* an inline is text: e may speak of ep[i] */
     lead = i;
     ep[i] = lead_ep;
@@ -312,6 +338,17 @@ inline becomes_primary(i, e)
     promised[i] = false;
     promise[i] = 0;
     check_nothing_lost();
+}
+
+/* The name of that record is not synced yet; the swap and the promise are, and say the same. */
+inline record_late(i)
+{
+    late[i] = true; late_pr[i] = pr[i]; late_promise[i] = promise[i]
+}
+
+inline record_synced(i)
+{
+    late[i] = false; late_pr[i] = 0; late_promise[i] = 0
 }
 
 /* --- crash and restart ------------------------------------------------------------------------- */
@@ -343,6 +380,7 @@ inline forget(i)
     prepare_live[i] = false;
     acked[i] = false;
     digest[i] = 0;
+    record_synced(i);
     /* What was not synced may be anything now: nothing of it counts. */
     if :: unsynced[i] -> content[i] = 0; unsynced[i] = false :: else fi;
     PROMISE_FORGET(i);
@@ -386,6 +424,7 @@ inline stream_end(i)
         (ready[i] & BIT(c)) -> \
         handovers--; \
         MOVE(i, PRIMARY, DRAINING); \
+        record_synced(i); \
         heir[i] = c; mode[i] = HELD; step[i] = HOLDING; \
         printf("pod %d: holds requests, candidate is pod %d\n", i, c) }
 
@@ -404,17 +443,17 @@ inline stream_end(i)
     prepare_ep[a] == ep[i] && pr[i] == a && image_at(i, a))
 
 #define PREPARE_FROM(a) \
+    /* image and promise become durable side by side, in any order */ \
     :: d_step { prepared_by(a) && !image_synced(i) -> \
         unsynced[i] = false; \
         printf("pod %d: PREPARE of pod %d: image synced\n", i, a) } \
-    :: d_step { prepared_by(a) && image_synced(i) && !(promised[i] && promise[i] == content[i]) -> \
+    :: d_step { prepared_by(a) && !keeps(i) -> \
         promised[i] = true; promise[i] = content[i]; \
         /* a late one that nobody waits for: once more, and not without end */ \
         if :: prepare_live[a] :: else -> prepare_to[a] = NOBODY fi; \
         printf("pod %d: PREPARE of pod %d: promise saved\n", i, a) } \
-    :: d_step { prepared_by(a) && image_synced(i) && promised[i] && promise[i] == content[i] && \
-        prepare_live[a] && !acked[a] -> \
-        acked[a] = true; digest[a] = content[i]; \
+    :: d_step { prepared_by(a) && image_synced(i) && keeps(i) && prepare_live[a] && !acked[a] -> \
+        acked[a] = true; digest[a] = promise[i]; \
         printf("pod %d: PREPARE of pod %d: answered\n", i, a) }
 
 /* GRANT of pod a arrives here. */
@@ -542,11 +581,15 @@ end:
         taking[i] = 0;
         printf("pod %d: the authority has changed\n", i) }
     /* also after a restart: the authority names this pod, and the promise is on the disk */
-    :: d_step { up[i] && st[i] == STANDBY && promised[i] && ae == ep[i] + 1 && ap == i ->
+    :: d_step { up[i] && is_primary_by_swap(i) ->
         MOVE(i, STANDBY, PRIMARY);
         stream_end(i);
         taking[i] = 0; image[i] = false;
+        record_late(i);
         becomes_primary(i, ep[i] + 1) }
+    :: d_step { up[i] && late[i] ->
+        record_synced(i);
+        printf("pod %d: its record as primary is synced\n", i) }
 #ifdef M_GRANT_TO_ANYBODY
     :: d_step { up[i] && st[i] == STANDBY && taking[i] == SWAPPED && !promised[i] ->
         MOVE(i, STANDBY, PRIMARY);
@@ -681,7 +724,7 @@ end:
     :: d_step { rq[w] == RUN && !lock[rq_pod[w]] ->
         if
         :: writable(rq_pod[w]) ->
-            assert(MAY_WRITE(rq_pod[w]));
+            assert(MAY_WRITE(rq_pod[w]) || is_primary_by_swap(rq_pod[w]));
             content[rq_pod[w]] = content[rq_pod[w]] | BIT(w);
             rq[w] = WRITTEN;
             printf("write %d: committed on pod %d\n", 1 << w, rq_pod[w])
@@ -716,6 +759,11 @@ end:
         faults--; \
         printf("pod %d: its sidecar is killed\n", i); \
         forget(i) } \
+    :: d_step { faults > 0 && up[i] && late[i] && st[i] == PRIMARY -> \
+        faults--; \
+        printf("pod %d: power loss undoes its record as primary\n", i); \
+        st[i] = STANDBY; ep[i] = ep[i] - 1; pr[i] = late_pr[i]; PROMISE_AGAIN(i); \
+        forget(i) } \
     :: d_step { faults > 0 && up[i] && fence[i] && !log_void(i) -> \
         faults--; \
         printf("pod %d: all of it is killed; the log's page 1 is read again, and has no fence\n", i); \
@@ -723,7 +771,7 @@ end:
         fence[i] = false } \
     :: d_step { !up[i] && !gone[i] -> \
         up[i] = true; \
-        image[i] = (st[i] == STANDBY && promised[i]); \
+        IMAGE_AGAIN(i); \
         if :: st[i] == FORWARDING -> target[i] = succ[i]; known[i] = ep[i]; mode[i] = FORWARD :: else fi; \
         RESTART_FENCED(i); \
         printf("pod %d: restarts as %e\n", i, st[i]) } \
