@@ -60,6 +60,18 @@ apr_status_t sc_authority_swap(const sc_authority *a, const sc_authority_record 
     return a->kind->swap(a, from, to, err);
 }
 
+void sc_authority_ahead(const sc_authority *a, const sc_authority_record *to)
+{
+    a->kind->ahead(a, to);
+}
+
+void sc_authority_drop_ahead(const sc_authority *a, const sc_authority_record *to)
+{
+    if (a->kind->drop_ahead != NULL) {
+        a->kind->drop_ahead(a, to);
+    }
+}
+
 bool sc_authority_record_equal(const sc_authority_record *a, const sc_authority_record *b)
 {
     return strcmp(a->lineage, b->lineage) == 0 && a->epoch == b->epoch

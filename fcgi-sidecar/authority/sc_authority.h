@@ -33,6 +33,10 @@ typedef struct {
      * and uid.  SC_ECHANGED when it is not. */
     apr_status_t (*swap)(const sc_authority *a, const sc_authority_record *from,
                          const sc_authority_record *to, sc_error *err);
+    /* What of a swap to `to` can be done before it; and what of that lies about when it
+     * does not come (NULL: nothing). */
+    void (*ahead)(const sc_authority *a, const sc_authority_record *to);
+    void (*drop_ahead)(const sc_authority *a, const sc_authority_record *to);
 } sc_authority_kind;
 
 struct sc_authority {
@@ -47,6 +51,11 @@ apr_status_t sc_authority_open(sc_authority *a, const sc_options *o, sc_error *e
 apr_status_t sc_authority_read(const sc_authority *a, sc_authority_record *r, sc_error *err);
 apr_status_t sc_authority_swap(const sc_authority *a, const sc_authority_record *from,
                                const sc_authority_record *to, sc_error *err);
+
+/* A swap to `to`, of this instance, is expected: so that it has less to wait for.  Best
+ * effort; changes nothing that anybody reads.  Of `to` drop looks at the uid alone. */
+void sc_authority_ahead(const sc_authority *a, const sc_authority_record *to);
+void sc_authority_drop_ahead(const sc_authority *a, const sc_authority_record *to);
 
 /* Same lineage, epoch and uid. */
 bool sc_authority_record_equal(const sc_authority_record *a, const sc_authority_record *b);

@@ -63,11 +63,54 @@ static apr_status_t take_lock(const char *place, int *fd, sc_error *err)
     return APR_SUCCESS;
 }
 
+/* Who writes ahead has no lock: each instance has a temporary file of its own. */
+static bool own_temp(const sc_authority *a, const sc_authority_record *to, char *temp, size_t size)
+{
+    return (size_t)snprintf(temp, size, "%s.%s.tmp", a->place, to->primary.uid) < size;
+}
+
+static void file_ahead(const sc_authority *a, const sc_authority_record *to)
+{
+    char temp[PATH_MAX];
+    char *text = sc_authority_record_text(to);
+
+    if (text != NULL && own_temp(a, to, temp, sizeof(temp))) {
+        sc_file_put_ahead(&(sc_file_content){ .path = a->place, .temp = temp, .data = text,
+                                              .len = strlen(text), .mode = 0600 });
+    }
+    free(text);
+}
+
+static void file_drop_ahead(const sc_authority *a, const sc_authority_record *to)
+{
+    char temp[PATH_MAX];
+
+    if (own_temp(a, to, temp, sizeof(temp))) {
+        sc_file_drop_ahead(temp);
+    }
+}
+
+static apr_status_t replace_record(const sc_authority *a, const sc_authority_record *to, sc_error *err)
+{
+    char temp[PATH_MAX];
+    char *text = sc_authority_record_text(to);
+    apr_status_t rv;
+
+    if (text == NULL || !own_temp(a, to, temp, sizeof(temp))) {
+        rv = sc_error_errno(err, text == NULL ? ENOMEM : ENAMETOOLONG, "%s", a->place);
+    }
+    else {
+        rv = sc_file_put(&(sc_file_content){ .path = a->place, .temp = temp, .data = text,
+                                             .len = strlen(text), .mode = 0600 }, err);
+    }
+    free(text);
+    return rv;
+}
+
 static apr_status_t file_swap(const sc_authority *a, const sc_authority_record *from,
                               const sc_authority_record *to, sc_error *err)
 {
     sc_authority_record now;
-    char *text = NULL;
     int fd = -1;
     apr_status_t rv = take_lock(a->place, &fd, err);
 
@@ -76,17 +119,12 @@ static apr_status_t file_swap(const sc_authority *a, const sc_authority_record *
     }
     rv = file_read(a, &now, err);
     rv = sc_authority_expect(rv, &now, from, err);
-    if (rv != APR_SUCCESS) {
-        goto leave;
+    if (rv == APR_SUCCESS) {
+        SC_STEP("authority-swap");
+        rv = replace_record(a, to, err);
     }
-    SC_STEP("authority-swap");
-    text = sc_authority_record_text(to);
-    rv = text == NULL ? sc_error_errno(err, ENOMEM, "%s", a->place)
-                      : sc_file_replace(a->place, text, strlen(text), 0600, err);
-leave:
-    free(text);
     close(fd); /* releases the lock */
     return rv;
 }
 
-const sc_authority_kind sc_authority_file = { "file://", file_read, file_swap };
+const sc_authority_kind sc_authority_file = { "file://", file_read, file_swap, file_ahead, file_drop_ahead };

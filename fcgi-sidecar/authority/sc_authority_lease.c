@@ -413,4 +413,13 @@ static apr_status_t lease_swap(const sc_authority *a, const sc_authority_record 
     return rv == APR_SUCCESS ? rv : swap_now(a, from, to, err);
 }
 
-const sc_authority_kind sc_authority_lease = { "lease://", lease_read, lease_swap };
+/* The connection is open then, and the object's version known. */
+static void lease_ahead(const sc_authority *a, const sc_authority_record *to)
+{
+    sc_authority_record now;
+
+    (void)to;
+    (void)lease_read(a, &now, NULL);
+}
+
+const sc_authority_kind sc_authority_lease = { "lease://", lease_read, lease_swap, lease_ahead, NULL };

@@ -86,12 +86,17 @@ apr_status_t sc_file_sync_folder(const char *path, sc_error *err)
                        : sc_error_errno(err, errnum, "can not sync the folder %s", folder);
 }
 
+static apr_status_t rename_only(const char *from, const char *to, sc_error *err)
+{
+    return SC_FAULT("rename") || rename(from, to) != 0
+        ? sc_error_errno(err, errno, "can not rename %s to %s", from, to) : APR_SUCCESS;
+}
+
 apr_status_t sc_file_rename(const char *from, const char *to, sc_error *err)
 {
-    if (SC_FAULT("rename") || rename(from, to) != 0) {
-        return sc_error_errno(err, errno, "can not rename %s to %s", from, to);
-    }
-    return sc_file_sync_folder(to, err);
+    apr_status_t rv = rename_only(from, to, err);
+
+    return rv == APR_SUCCESS ? sc_file_sync_folder(to, err) : rv;
 }
 
 static apr_status_t write_temp(const char *temp, const void *data, size_t len, mode_t mode,
@@ -117,23 +122,23 @@ static apr_status_t write_temp(const char *temp, const void *data, size_t len, m
     return APR_SUCCESS;
 }
 
-/* What lies in PATH.tmp, synced.  The lock is held while a file of the slot is
- * written; two paths in one slot only wait for one another. */
+/* What lies in a temporary file, synced.  The lock is held while a file of the slot is
+ * written; two in one slot only wait for one another. */
 static struct ahead {
     pthread_mutex_t lock;
-    char path[PATH_MAX];
+    char temp[PATH_MAX];
     void *data; /* NULL: nothing */
     size_t len;
 } aheads[4] = { { .lock = PTHREAD_MUTEX_INITIALIZER }, { .lock = PTHREAD_MUTEX_INITIALIZER },
                 { .lock = PTHREAD_MUTEX_INITIALIZER }, { .lock = PTHREAD_MUTEX_INITIALIZER } };
 
-static struct ahead *lock_slot(const char *path)
+static struct ahead *lock_slot(const char *temp)
 {
     unsigned sum = 0;
     struct ahead *a;
 
-    while (*path != '\0') {
-        sum = sum * 31 + (unsigned char)*path++;
+    while (*temp != '\0') {
+        sum = sum * 31 + (unsigned char)*temp++;
     }
     a = &aheads[sum % (sizeof(aheads) / sizeof(aheads[0]))];
     pthread_mutex_lock(&a->lock);
@@ -144,25 +149,33 @@ static void forget_ahead(struct ahead *a)
 {
     free(a->data);
     a->data = NULL;
-    a->path[0] = '\0';
+    a->temp[0] = '\0';
 }
 
-void sc_file_replace_ahead(const char *path, const void *data, size_t len, mode_t mode)
+static bool temp_name(const sc_file_content *c, char *temp, size_t size)
+{
+    int n = c->temp != NULL ? snprintf(temp, size, "%s", c->temp)
+                            : snprintf(temp, size, "%s.tmp", c->path);
+
+    return n >= 0 && (size_t)n < size;
+}
+
+void sc_file_put_ahead(const sc_file_content *c)
 {
     struct ahead *a;
     char temp[PATH_MAX];
 
-    if ((size_t)snprintf(temp, sizeof(temp), "%s.tmp", path) >= sizeof(temp)) {
+    if (!temp_name(c, temp, sizeof(temp))) {
         return;
     }
-    a = lock_slot(path);
+    a = lock_slot(temp);
     forget_ahead(a);
-    a->data = malloc(len);
+    a->data = malloc(c->len);
     if (a->data != NULL && !SC_FAULT("ahead")
-        && write_temp(temp, data, len, mode, NULL) == APR_SUCCESS) {
-        memcpy(a->path, path, strlen(path) + 1);
-        memcpy(a->data, data, len);
-        a->len = len;
+        && write_temp(temp, c->data, c->len, c->mode, NULL) == APR_SUCCESS) {
+        memcpy(a->temp, temp, strlen(temp) + 1);
+        memcpy(a->data, c->data, c->len);
+        a->len = c->len;
     }
     else {
         forget_ahead(a);
@@ -170,37 +183,58 @@ void sc_file_replace_ahead(const char *path, const void *data, size_t len, mode_
     pthread_mutex_unlock(&a->lock);
 }
 
-/* Is it that which was written?  It is used up, one way or the other. */
-static bool take_ahead(struct ahead *a, const char *path, const void *data, size_t len)
+void sc_file_drop_ahead(const char *temp)
 {
-    bool is = a->data != NULL && strcmp(a->path, path) == 0 && a->len == len
-        && memcmp(a->data, data, len) == 0;
+    struct ahead *a = lock_slot(temp);
 
-    if (strcmp(a->path, path) == 0) {
+    if (strcmp(a->temp, temp) == 0) {
+        forget_ahead(a);
+        unlink(temp);
+    }
+    pthread_mutex_unlock(&a->lock);
+}
+
+/* Is it that which was written?  It is used up, one way or the other. */
+static bool take_ahead(struct ahead *a, const char *temp, const sc_file_content *c)
+{
+    bool is = a->data != NULL && strcmp(a->temp, temp) == 0 && a->len == c->len
+        && memcmp(a->data, c->data, c->len) == 0;
+
+    if (strcmp(a->temp, temp) == 0) {
         forget_ahead(a);
     }
     return is;
 }
 
-apr_status_t sc_file_replace(const char *path, const void *data, size_t len, mode_t mode,
-                             sc_error *err)
+apr_status_t sc_file_put(const sc_file_content *c, sc_error *err)
 {
     struct ahead *a;
     char temp[PATH_MAX];
     apr_status_t rv = APR_SUCCESS;
 
-    if ((size_t)snprintf(temp, sizeof(temp), "%s.tmp", path) >= sizeof(temp)) {
-        return sc_error_errno(err, ENAMETOOLONG, "%s", path);
+    if (!temp_name(c, temp, sizeof(temp))) {
+        return sc_error_errno(err, ENAMETOOLONG, "%s", c->path);
     }
-    a = lock_slot(path);
-    if (!take_ahead(a, path, data, len)) {
-        rv = write_temp(temp, data, len, mode, err);
+    a = lock_slot(temp);
+    if (!take_ahead(a, temp, c)) {
+        rv = write_temp(temp, c->data, c->len, c->mode, err);
     }
     if (rv == APR_SUCCESS) {
-        rv = sc_file_rename(temp, path, err);
+        rv = rename_only(temp, c->path, err);
+    }
+    if (rv == APR_SUCCESS && !c->name_later) {
+        rv = sc_file_sync_folder(c->path, err);
     }
     pthread_mutex_unlock(&a->lock);
     return rv;
+}
+
+apr_status_t sc_file_replace(const char *path, const void *data, size_t len, mode_t mode,
+                             sc_error *err)
+{
+    sc_file_content c = { .path = path, .data = data, .len = len, .mode = mode };
+
+    return sc_file_put(&c, err);
 }
 
 apr_status_t sc_file_read(const char *path, char **data, size_t *len, sc_error *err)

@@ -8,6 +8,7 @@
 #ifndef SC_FILE_H
 #define SC_FILE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -16,15 +17,30 @@
 /* Largest small file that is read back whole (state, authority, secret). */
 #define SC_FILE_SMALL_MAX (64u * 1024u)
 
-/* Replaces path durably; mode is what a new file gets. */
+/* What a file is to hold. */
+typedef struct {
+    const char *path;
+    const char *temp;       /* in the same folder, of this process alone; NULL: PATH.tmp */
+    const void *data;
+    size_t len;
+    mode_t mode;            /* of a new file */
+    bool name_later;        /* whoever replaces it calls sc_file_sync_folder() afterwards */
+} sc_file_content;
+
+/* Replaces a file durably.  With name_later the name is not synced: after a crash
+ * the file is the one of before or the new one, either of them whole. */
+apr_status_t sc_file_put(const sc_file_content *c, sc_error *err);
+
+/* sc_file_put() of the usual kind. */
 apr_status_t sc_file_replace(const char *path, const void *data, size_t len, mode_t mode,
                              sc_error *err);
 
-/* Writes and syncs ahead of time what sc_file_replace() is expected to be asked
+/* Writes and syncs ahead of time what sc_file_put() is expected to be asked
  * for: if it then is, rename and folder are all that is left to do.  Nothing
- * else changes, and a failure costs only the time that was to be won.  For one
- * path a process (the state file). */
-void sc_file_replace_ahead(const char *path, const void *data, size_t len, mode_t mode);
+ * else changes, and a failure costs only the time that was to be won.  One a
+ * temporary file; it stays until it is used, replaced or dropped. */
+void sc_file_put_ahead(const sc_file_content *c);
+void sc_file_drop_ahead(const char *temp); /* does nothing when there is none */
 
 /* Reads a file of at most SC_FILE_SMALL_MAX bytes.  *data is malloc'ed,
  * NUL-terminated and the caller's to free; ENOENT when there is none. */

@@ -91,16 +91,31 @@ static void fill_primary(const sc_node *n, uint64_t epoch, sc_state *state)
     state->prepared = false;
 }
 
+/* The record as it has to be now, and as it is to be. */
+static void record_pair(sc_node *n, const sc_state *state, sc_authority_record *old,
+                        sc_authority_record *new_record)
+{
+    memset(old, 0, sizeof(*old));
+    snprintf(old->lineage, sizeof(old->lineage), "%s", state->lineage);
+    old->epoch = state->epoch;
+    old->primary = state->primary;
+    *new_record = *old;
+    new_record->epoch++;
+    new_record->primary = n->self;
+}
+
+/* In the order in which the GRANT needs them. */
 static void write_ahead(sc_node *n)
 {
-    sc_authority_record record;
+    sc_authority_record old, new_record;
     sc_state state;
 
     sc_node_state(n, &state);
     if (state.id == SC_STATE_STANDBY && state.prepared) {
-        fill_primary(n, state.epoch + 1, &state);
+        record_pair(n, &state, &old, &new_record);
+        sc_authority_ahead(&n->authority, &new_record);
+        fill_primary(n, new_record.epoch, &state);
         sc_state_ahead(&state, SC_STATE_PRIMARY);
-        (void)sc_authority_read(&n->authority, &record, NULL); /* the connection is open then */
     }
 }
 
@@ -210,19 +225,6 @@ static apr_status_t become_primary(sc_node *n, uint64_t epoch, const char *why, 
         atomic_fetch_add(&n->metrics.promotions, rv == APR_SUCCESS ? 1 : 0);
     }
     return rv;
-}
-
-/* The record as it has to be now, and as it is to be. */
-static void record_pair(sc_node *n, const sc_state *state, sc_authority_record *old,
-                        sc_authority_record *new_record)
-{
-    memset(old, 0, sizeof(*old));
-    snprintf(old->lineage, sizeof(old->lineage), "%s", state->lineage);
-    old->epoch = state->epoch;
-    old->primary = state->primary;
-    *new_record = *old;
-    new_record->epoch++;
-    new_record->primary = n->self;
 }
 
 /* Lock held.  APR_SUCCESS: take over; APR_INCOMPLETE: it is ours already. */

@@ -96,9 +96,7 @@ static apr_status_t settle_promise(sc_node *n, const sc_authority_record *r, sc_
         rv = sc_error_set(err, SC_EAGAIN, "waiting for the GRANT that was promised to");
     }
     else if (n->state.id == SC_STATE_STANDBY) {
-        n->state.prepared = false;
-        rv = sc_state_save(&n->state, err);
-        n->state.prepared = rv != APR_SUCCESS;
+        rv = sc_node_withdraw(n, err);
     }
     pthread_mutex_unlock(&n->lock);
     return rv;

@@ -118,18 +118,6 @@ static apr_status_t take_hello(struct image *im, const uint8_t *payload, size_t 
     return rv;
 }
 
-/* Before the first frame after a promise is written, the promise must go. */
-static apr_status_t withdraw_promise(struct image *im, sc_error *err)
-{
-    sc_node *n = im->node;
-
-    if (!n->state.prepared) {
-        return APR_SUCCESS;
-    }
-    n->state.prepared = false;
-    return sc_state_save(&n->state, err);
-}
-
 static apr_status_t apply_frames(struct image *im, const uint8_t *payload, uint32_t count)
 {
     const uint8_t *numbers = payload + SC_LOG_HEAD_LEN;
@@ -168,7 +156,7 @@ static apr_status_t take_log(struct image *im, const uint8_t *payload, size_t le
         pthread_mutex_unlock(&n->lock);
         return sc_error_set(err, SC_EREFUSED, "this instance was promoted");
     }
-    rv = withdraw_promise(im, err);
+    rv = n->state.prepared ? sc_node_withdraw(n, err) : APR_SUCCESS; /* before a frame is written */
     if (rv == APR_SUCCESS) {
         SC_STEP("apply");
         rv = apply_frames(im, payload, count);

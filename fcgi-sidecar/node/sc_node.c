@@ -86,6 +86,20 @@ apr_status_t sc_node_move(sc_node *n, sc_state_id to, const char *why, sc_error 
     return rv;
 }
 
+apr_status_t sc_node_withdraw(sc_node *n, sc_error *err)
+{
+    const sc_authority_record mine = { .primary = n->self };
+    apr_status_t rv;
+
+    n->state.prepared = false;
+    rv = sc_state_save(&n->state, err);
+    n->state.prepared = rv != APR_SUCCESS;
+    if (rv == APR_SUCCESS) {
+        sc_authority_drop_ahead(&n->authority, &mine);
+    }
+    return rv;
+}
+
 /* The file must lose its fence before SQLite opens it. */
 static apr_status_t unfence_file(const char *path, sc_error *err)
 {

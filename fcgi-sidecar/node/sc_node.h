@@ -102,6 +102,9 @@ void sc_node_state(sc_node *n, sc_state *out);
 /* sc_state_move() under the lock, with the broadcast; lock not held. */
 apr_status_t sc_node_move(sc_node *n, sc_state_id to, const char *why, sc_error *err);
 
+/* A standby's promise is void: saved; it stands if that fails.  Lock held. */
+apr_status_t sc_node_withdraw(sc_node *n, sc_error *err);
+
 /* True when the database is open, as it is from PRIMARY to FORWARDING unless opening failed. */
 bool sc_node_is_open(sc_node *n);
 

@@ -186,14 +186,35 @@ static char *text_of(const sc_state *s)
     return text;
 }
 
-apr_status_t sc_state_save(const sc_state *s, sc_error *err)
+static sc_file_content content_of(const sc_state *s, const char *text)
+{
+    return (sc_file_content){ .path = s->path, .data = text, .len = strlen(text), .mode = 0600 };
+}
+
+static apr_status_t save(const sc_state *s, bool name_later, sc_error *err)
 {
     char *text = text_of(s);
-    apr_status_t rv = text == NULL ? sc_error_errno(err, ENOMEM, "can not write %s", s->path)
-                                   : sc_file_replace(s->path, text, strlen(text), 0600, err);
+    sc_file_content c;
+    apr_status_t rv;
 
+    if (text == NULL) {
+        return sc_error_errno(err, ENOMEM, "can not write %s", s->path);
+    }
+    c = content_of(s, text);
+    c.name_later = name_later;
+    rv = sc_file_put(&c, err);
     free(text);
     return rv;
+}
+
+apr_status_t sc_state_save(const sc_state *s, sc_error *err)
+{
+    return save(s, false, err);
+}
+
+apr_status_t sc_state_sync(const sc_state *s, sc_error *err)
+{
+    return sc_file_sync_folder(s->path, err);
 }
 
 void sc_state_ahead(sc_state *s, sc_state_id to)
@@ -203,12 +224,15 @@ void sc_state_ahead(sc_state *s, sc_state_id to)
     s->id = to;
     text = text_of(s);
     if (text != NULL) {
-        sc_file_replace_ahead(s->path, text, strlen(text), 0600);
+        sc_file_content c = content_of(s, text);
+
+        sc_file_put_ahead(&c);
     }
     free(text);
 }
 
-apr_status_t sc_state_move(sc_state *s, sc_state_id to, const char *why, sc_error *err)
+static apr_status_t move_and_save(sc_state *s, sc_state_id to, const char *why, bool sync_later,
+                                  sc_error *err)
 {
     sc_state_id from = s->id;
     apr_status_t rv;
@@ -218,7 +242,7 @@ apr_status_t sc_state_move(sc_state *s, sc_state_id to, const char *why, sc_erro
                             sc_state_name(from), sc_state_name(to), why);
     }
     s->id = to;
-    rv = sc_state_save(s, err);
+    rv = save(s, sync_later, err);
     if (rv != APR_SUCCESS) {
         s->id = from;
         sc_fail("SC0202", "state %s -> %s could not be saved: %s", sc_state_name(from),
@@ -228,4 +252,14 @@ apr_status_t sc_state_move(sc_state *s, sc_state_id to, const char *why, sc_erro
     sc_info("SC0201", "state %s -> %s, epoch %llu: %s", sc_state_name(from), sc_state_name(to),
             (unsigned long long)s->epoch, why);
     return APR_SUCCESS;
+}
+
+apr_status_t sc_state_move(sc_state *s, sc_state_id to, const char *why, sc_error *err)
+{
+    return move_and_save(s, to, why, false, err);
+}
+
+apr_status_t sc_state_move_first(sc_state *s, sc_state_id to, const char *why, sc_error *err)
+{
+    return move_and_save(s, to, why, true, err);
 }

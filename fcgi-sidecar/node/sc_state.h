@@ -55,6 +55,12 @@ void sc_state_ahead(sc_state *s, sc_state_id to);
  * only after a further save of the old state succeeded. */
 apr_status_t sc_state_move(sc_state *s, sc_state_id to, const char *why, sc_error *err);
 
+/* The same but for the last sync: until sc_state_sync(), or the next save, a power loss may
+ * bring the record of before back.  Only where that one means the same by what is durable
+ * elsewhere. */
+apr_status_t sc_state_move_first(sc_state *s, sc_state_id to, const char *why, sc_error *err);
+apr_status_t sc_state_sync(const sc_state *s, sc_error *err);
+
 /* What sc_states.def says: is the move in the table, may PHP write in the state. */
 bool sc_state_allows(sc_state_id from, sc_state_id to);
 bool sc_state_writable(sc_state_id id);

@@ -186,7 +186,7 @@ static void a_record_written_ahead(void **state)
     snprintf(temp, sizeof(temp), "%s.tmp", path);
     assert_int_equal(sc_file_replace(path, "one", 3, 0600, NULL), APR_SUCCESS);
 
-    sc_file_replace_ahead(path, "two", 3, 0600);
+    sc_file_put_ahead(&(sc_file_content){ .path = path, .data = "two", .len = 3, .mode = 0600 });
     assert_content("one");                              /* nothing has changed yet */
     assert_int_equal(stat(temp, &before), 0);
     assert_int_equal(sc_file_replace(path, "two", 3, 0600, NULL), APR_SUCCESS);
@@ -194,7 +194,7 @@ static void a_record_written_ahead(void **state)
     assert_int_equal(stat(path, &after), 0);
     assert_int_equal(before.st_ino, after.st_ino);      /* that very file */
 
-    sc_file_replace_ahead(path, "three", 5, 0600);
+    sc_file_put_ahead(&(sc_file_content){ .path = path, .data = "three", .len = 5, .mode = 0600 });
     assert_int_equal(sc_file_replace(path, "four", 4, 0600, NULL), APR_SUCCESS);
     assert_content("four");                             /* another record after all */
     assert_int_equal(sc_file_replace(path, "three", 5, 0600, NULL), APR_SUCCESS);
