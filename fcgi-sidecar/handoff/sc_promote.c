@@ -56,6 +56,51 @@ static apr_status_t check_staying(const sc_node *n, sc_error *err)
                       : APR_SUCCESS;
 }
 
+/* The image's sync, on a thread of its own. */
+struct image_sync {
+    int fd;
+    apr_status_t rv;
+    pthread_t thread;
+    bool threaded;
+};
+
+static void *sync_image(void *context)
+{
+    struct image_sync *s = context;
+
+    s->rv = SC_FAULT("fsync-image") || fdatasync(s->fd) != 0 ? errno : APR_SUCCESS;
+    return NULL;
+}
+
+/* Lock held.  Image and record become durable side by side; the answer waits for both.  A
+ * crash may leave the record without the image: so PREPARE is refused after a restart. */
+static apr_status_t sync_and_save(sc_node *n, sc_error *err)
+{
+    struct image_sync image = { .fd = n->image_fd };
+    apr_status_t rv;
+
+    image.threaded = pthread_create(&image.thread, NULL, sync_image, &image) == 0;
+    if (!image.threaded) {
+        sync_image(&image);
+    }
+    n->state.prepared = true;
+    rv = sc_state_save(&n->state, err);
+    n->promises++; /* also when the disk has it in spite of the error */
+    if (image.threaded) {
+        pthread_join(image.thread, NULL);
+    }
+    if (rv != APR_SUCCESS) {
+        n->state.prepared = false;
+        return rv;
+    }
+    if (image.rv != APR_SUCCESS) {
+        (void)sc_node_withdraw(n, NULL); /* else it is settled when a stream is opened */
+        return sc_error_errno(err, image.rv, "can not sync the standby's database");
+    }
+    n->image_dirty = false;
+    return APR_SUCCESS;
+}
+
 static apr_status_t promise(sc_node *n, const sc_message *m, const sc_position *position,
                             uint64_t digest, sc_error *err)
 {
@@ -66,18 +111,16 @@ static apr_status_t promise(sc_node *n, const sc_message *m, const sc_position *
     if (rv == APR_SUCCESS) {
         rv = check_staying(n, err);
     }
-    if (rv == APR_SUCCESS && !sc_position_equal(&n->image_position, position)) {
+    if (rv == APR_SUCCESS && (n->image_fd < 0 || !sc_position_equal(&n->image_position, position))) {
         rv = sc_error_set(err, SC_EAGAIN, "the standby has moved on");
     }
+    if (rv == APR_SUCCESS && n->image_unsure) {
+        rv = sc_error_set(err, SC_EAGAIN, "the standby was restarted, and has to follow again");
+    }
     if (rv == APR_SUCCESS) {
-        n->state.prepared = true;
         n->state.position = *position;
         n->state.digest = digest;
-        rv = sc_state_save(&n->state, err);
-        n->promises++; /* also when the disk has it in spite of the error */
-        if (rv != APR_SUCCESS) {
-            n->state.prepared = false;
-        }
+        rv = sync_and_save(n, err);
     }
     pthread_mutex_unlock(&n->lock);
     return rv;

@@ -435,7 +435,7 @@ apr_status_t sc_start_recover(sc_node *n, sc_error *err)
     case SC_STATE_STANDBY:
         pthread_mutex_lock(&n->lock);
         n->image_fd = n->state.prepared ? open(n->options->database, O_RDWR | O_CLOEXEC) : -1;
-        n->image_unsure = !n->state.prepared;
+        n->image_unsure = true;
         n->image_position = n->state.position;
         n->image_digest = n->state.digest;
         pthread_mutex_unlock(&n->lock);

@@ -479,11 +479,7 @@ apr_status_t sc_sync_reach(sc_node *n, const sc_position *position, int ms, uint
         rv = sc_error_set(err, SC_EAGAIN, "the standby is at frame %u of the log, not at %u",
                           n->image_position.frame, position->frame);
     }
-    else if (SC_FAULT("fsync-image") || fdatasync(n->image_fd) != 0) {
-        rv = sc_error_errno(err, errno, "can not sync the standby's database");
-    }
     else {
-        n->image_dirty = false;
         *digest = n->image_digest;
     }
     pthread_mutex_unlock(&n->lock);

@@ -73,7 +73,8 @@ typedef struct sc_node {
     bool image_known;         /* --database is of this lineage: it may be replaced */
     bool image_dirty;         /* written since the last sync */
     bool image_torn;          /* its last frames are half a transaction */
-    bool image_unsure;        /* left by a process that died: not known to be whole */
+    bool image_unsure;        /* left by a process that died: not known to be whole, nor to be synced,
+                               * promise or not */
     bool image_frozen;        /* promoted: the stream may not write any more */
     int taking_over;          /* calls that may be between promise and PRIMARY */
     uint64_t promises;        /* made so far by this process */
