@@ -241,7 +241,10 @@ static void take_over_ends(sc_node *n)
     pthread_mutex_unlock(&n->lock);
 }
 
-/* The authority names us: record it, serve. */
+/* The authority names us: record it, serve.  With a promise that is recorded already, as
+ * swap and promise are durable: what a power loss might bring back is a standby that sees
+ * the one and keeps the other, which is PRIMARY again (sc_promote_resume()).  So nobody waits for
+ * the sync; attend() does it. */
 static apr_status_t become_primary(sc_node *n, uint64_t epoch, const char *why, sc_error *err)
 {
     apr_status_t rv;
@@ -255,7 +258,8 @@ static apr_status_t become_primary(sc_node *n, uint64_t epoch, const char *why, 
         sc_state before = n->state;
 
         fill_primary(n, epoch, &n->state);
-        rv = sc_state_move(&n->state, SC_STATE_PRIMARY, why, err);
+        rv = before.prepared ? sc_state_move_first(&n->state, SC_STATE_PRIMARY, why, err)
+                             : sc_state_move(&n->state, SC_STATE_PRIMARY, why, err);
         if (rv != APR_SUCCESS) {
             n->state = before;
         }
@@ -300,10 +304,27 @@ static apr_status_t check_grant(const sc_node *n, const sc_message *m, const jso
     return APR_SUCCESS;
 }
 
+static apr_status_t save_again(sc_node *n, sc_error *err)
+{
+    apr_status_t rv;
+
+    pthread_mutex_lock(&n->lock);
+    rv = sc_state_save(&n->state, err);
+    pthread_mutex_unlock(&n->lock);
+    return rv;
+}
+
+/* What become_primary() left, once nobody waits. */
 static void attend(sc_node *n)
 {
     sc_error err = { 0, "" };
+    sc_state state;
 
+    sc_node_state(n, &state);
+    if (sc_state_sync(&state, NULL) != APR_SUCCESS && save_again(n, &err) != APR_SUCCESS) {
+        sc_warn("SC0429", "this instance is primary, but its record of that may not survive a power loss; a "
+                "restart would have to ask the authority: %s", err.text);
+    }
     if (sc_node_attend(n, &err) != APR_SUCCESS) {
         sc_warn("SC0427", "no standby can follow yet: %s", err.text);
     }
