@@ -347,6 +347,63 @@ def test_the_successor_is_lost_after_its_promise(pair, restart):
         t.join(60 * wait.FACTOR)
 
 
+def promised_record(a, b):
+    """b was killed between its promise and what came after: its record of then."""
+    b.sidecar.proc.wait(30)
+    text = (b.sidecar.state_dir / "state.json").read_text()
+    record = json.loads(text)
+    assert record["state"] == "STANDBY" and record["prepared"] is True, record
+    b.sidecar.env = {}
+    return text
+
+
+def test_a_power_loss_undoes_the_record_of_primary(pair):
+    """Its name was not synced yet: the promise is back. The authority names it, so it is primary with all that was written."""
+    a, b, _ = pair("new", "grant:1:kill")
+    a.start()
+    b.start()
+    insert(a.sidecar.database, "before", 5)
+    t = threading.Thread(target=a.sidecar.pre_stop, kwargs={"check": False, "start_timeout": "2s"})
+    t.start()
+    promised = promised_record(a, b)
+    b.sidecar.start()
+    wait.until(lambda: b.state == "PRIMARY", 20, "the successor")
+    t.join(60 * wait.FACTOR)
+    wait.until(lambda: a.state == "FORWARDING", 20, "the old one")
+    insert(b.sidecar.database, "after", 5)
+    b.sidecar.kill()
+    (b.sidecar.state_dir / "state.json").write_text(promised)
+    b.sidecar.start()
+    wait.until(lambda: b.state == "PRIMARY", 20, "the same again")
+    assert b.sidecar.status()["epoch"] == 2 and sorted(b.rows()) == ["after", "before"]
+    assert b.sidecar.database.read_bytes()[18] == 2
+    a.sidecar.post_start()              # and it can be followed
+    assert a.state == "STANDBY" and sorted(a.rows()) == ["after", "before"]
+
+
+def test_a_power_loss_leaves_the_promise_without_the_image(pair):
+    """Nobody relies on that promise: neither the primary, which serves on, nor an operator's promote."""
+    a, b, _ = pair("new", "prepared:1:kill")
+    a.start()
+    b.start()
+    insert(a.sidecar.database, "before", 5)
+    t = threading.Thread(target=a.sidecar.pre_stop, kwargs={"check": False, "start_timeout": "2s"})
+    t.start()
+    promised_record(a, b)
+    a.sidecar.proc.send(signal.SIGSTOP)
+    size = b.sidecar.database.stat().st_size
+    with open(b.sidecar.database, "r+b") as f:      # what was not synced
+        f.seek(size - 4096)
+        f.write(bytes(4096))
+    b.sidecar.start()
+    r = b.sidecar.run("promote")
+    assert r.returncode == 3 and b.state == "STANDBY", r.stderr
+    a.sidecar.proc.send(signal.SIGCONT)
+    wait.until(lambda: b.state == "PRIMARY", 40, "the successor, which followed again")
+    t.join(60 * wait.FACTOR)
+    assert "SC0435" in a.sidecar.log() and b.rows() == ["before"] and b.integrity() == "ok"
+
+
 def test_the_fence_is_lifted_though_it_failed_once(pair):
     """PRIMARY is saved, the fence can not be lifted; before GRANT comes again the database is opened for the next standby."""
     a, b, _ = pair("new", "activate>pwrite:1:ENOSPC")

@@ -177,6 +177,8 @@ static void assert_content(const char *want)
 
 static void a_record_written_ahead(void **state)
 {
+    const sc_file_content own = { .path = path, .temp = temp, .data = "five", .len = 4, .mode = 0600,
+                                  .name_later = true };
     struct stat before, after;
 
     (void)state;
@@ -200,6 +202,19 @@ static void a_record_written_ahead(void **state)
     assert_int_equal(sc_file_replace(path, "three", 5, 0600, NULL), APR_SUCCESS);
     assert_content("three");                            /* what was written ahead is used up */
     assert_int_equal(access(temp, F_OK), -1);
+
+    snprintf(temp, sizeof(temp), "%s.own.tmp", path);   /* beside another process's */
+    sc_file_put_ahead(&own);
+    assert_int_equal(stat(temp, &before), 0);
+    assert_int_equal(sc_file_put(&own, NULL), APR_SUCCESS);
+    assert_content("five");
+    assert_int_equal(stat(path, &after), 0);
+    assert_int_equal(before.st_ino, after.st_ino);
+    sc_file_put_ahead(&own);
+    sc_file_drop_ahead(temp);                           /* not needed after all */
+    assert_int_equal(access(temp, F_OK), -1);
+    assert_int_equal(sc_file_put(&own, NULL), APR_SUCCESS);
+    assert_content("five");
     unlink(path);
     rmdir(folder);
 }
