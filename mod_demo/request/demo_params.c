@@ -25,8 +25,9 @@ static const char *request_uri(request_rec *r)
     if (uri[0] != '/') {
         const char *host = strstr(uri, "://");
         if (host != NULL) {
-            uri = strchr(host + 3, '/');
-            return uri != NULL ? uri : "/";
+            /* The path may be missing: a slash further on is the query's. */
+            uri = host + 3 + strcspn(host + 3, "/?#");
+            return *uri == '/' ? uri : apr_pstrcat(r->pool, "/", uri, NULL);
         }
     }
     return uri;

@@ -133,6 +133,12 @@ def test_front_controller_runs_where_no_file_is(front, fpm, target):
     assert s["REQUEST_URI"] == target + "?q=1" and s["DOCUMENT_ROOT"] == str(fpm.docroot) and "PATH_INFO" not in s
 
 
+@pytest.mark.parametrize("rest,uri", [("", "/"), ("?/blog", "/?/blog"), ("?a=/b", "/?a=/b"), ("/?a", "/?a")])
+def test_absolute_form_without_a_path(front, rest, uri):
+    """httpd's access control saw "/": PHP must not see a path that stands in the query."""
+    assert server(front, "http://localhost" + rest)["REQUEST_URI"] == uri
+
+
 def test_front_controller_leaves_files_alone(front):
     assert http.get(front, "/logo.txt").text == "a picture"
 
