@@ -14,14 +14,19 @@ from tools import http, wait
 
 @pytest.fixture
 def chain(httpd, relay, php_fpm):
-    """chain(workers, …) -> (httpd, relay, php-fpm), all started."""
+    """chain(workers, …) -> (httpd, relay, php-fpm), all started; httpd is stopped first, or else it finds its backend down."""
+    made = []
+
     def make(workers=4, config="", fpm=None, claimed=(), **options):
         php = php_fpm(workers, "unix", **(fpm or {})).start()
         r = relay(php, claimed, workers=workers, **options)
         h = httpd(f"DemoBackend fcgi://127.0.0.1:{r.port}\n<Directory \"{php.docroot}\">\n<FilesMatch \"\\.php$\">\n"
                   f"SetHandler demo-fcgi\n</FilesMatch>\n</Directory>\n{config}", docroot=php.docroot)
-        return h.start(), r, php
-    return make
+        made.append(h.start())
+        return h, r, php
+    yield make
+    for h in made:
+        h.stop()
 
 
 def test_bodies_both_ways(chain):
