@@ -37,6 +37,7 @@ struct sc_db {
 struct sc_reader {
     sqlite3 *connection[2];
     int current; /* whose transaction was begun last */
+    bool marked; /* it has a mark in the log, surely */
 };
 
 const char *sc_db_library_version(void)
@@ -336,8 +337,24 @@ apr_status_t sc_reader_advance(sc_reader *r, sc_error *err)
 
     if (rv == APR_SUCCESS) {
         r->current = 1 - r->current;
+        r->marked = false;
     }
     return rv;
+}
+
+bool sc_reader_mark(sc_reader *r, const sc_wal *wal)
+{
+    sc_wal_index before, after;
+
+    if (r->marked || sc_wal_look(wal, &before) != APR_SUCCESS
+        || before.frames <= before.backfilled || sc_reader_advance(r, NULL) != APR_SUCCESS) {
+        return r->marked;
+    }
+    /* A frame that was there before it began, and is not in the database after that. */
+    r->marked = sc_wal_look(wal, &after) == APR_SUCCESS && after.backfilled < before.frames
+        && memcmp(after.salt, before.salt, sizeof(before.salt)) == 0;
+    sc_reader_settle(r);
+    return r->marked;
 }
 
 void sc_reader_settle(sc_reader *r)

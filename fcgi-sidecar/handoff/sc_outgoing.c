@@ -130,6 +130,7 @@ apr_status_t sc_outgoing_send(void *outgoing)
         uint32_t count = total - at + 1 < step ? total - at + 1 : step;
         int64_t began = sc_now_us();
 
+        (void)sc_reader_mark(s->reader, s->wal);
         rv = s->node->stopping || s->node->sealing ? ECANCELED : read_piece(s, at, count);
         if (rv == APR_SUCCESS) {
             rv = send_piece(s, at, (size_t)count * page_size);

@@ -20,6 +20,8 @@ typedef struct {
     sc_control_request *request;
     sc_frame_writer *out;
     size_t page_size;
+    sc_reader *reader;   /* the read transaction; borrowed */
+    const sc_wal *wal;   /* borrowed */
     sc_pages *pages;     /* digest of what was sent; borrowed */
     sc_have *have;       /* what the follower has of it; borrowed */
     uint8_t *buffer;     /* SC_SHIP_CHUNK bytes, borrowed */

@@ -1,5 +1,6 @@
 #include "fcgi-sidecar/handoff/sc_ship.h"
 
+#include <apr_time.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 #define POLL_IDLE_MS  20
 #define BUSY_FOR_MS   1000 /* how long after a commit the log counts as busy */
 #define HEARTBEAT_MS  500
+#define MARK_MS       20   /* longest wait for a frame that is not in the database yet */
 
 /* What one stream works with. */
 struct stream {
@@ -227,11 +229,11 @@ static apr_status_t follow_log(struct stream *s, sc_error *err)
 static apr_status_t send_base(struct stream *s)
 {
     sc_outgoing base = { .node = s->node, .request = s->request, .out = s->out,
-                         .page_size = s->wal.page_size, .pages = &s->pages, .have = &s->have,
-                         .buffer = s->buffer };
+                         .page_size = s->wal.page_size, .reader = s->reader, .wal = &s->wal,
+                         .pages = &s->pages, .have = &s->have, .buffer = s->buffer };
     apr_status_t rv;
 
-    /* Its transaction can not move; nor can that of the check, which may take longer. */
+    /* Its transaction keeps the log; so does that of the check, which may take longer. */
     sc_follower_copies(s->node, &s->follower, true);
     rv = sc_nice_run(sc_outgoing_send, &base);
     sc_have_free(&s->have);
@@ -239,6 +241,17 @@ static apr_status_t send_base(struct stream *s)
 }
 
 /* --- the stream -------------------------------------------------------------------------- */
+
+/* The check can not move its transaction, so it had better begin with a mark in the log.
+ * Who commits seldom does not find the log long while it runs. */
+static void wait_for_mark(struct stream *s)
+{
+    int64_t end = sc_now_ms() + MARK_MS;
+
+    while (!sc_reader_mark(s->reader, &s->wal) && sc_now_ms() < end) {
+        apr_sleep(1000);
+    }
+}
 
 static apr_status_t stream_open(struct stream *s, sc_error *err)
 {
@@ -265,6 +278,9 @@ static apr_status_t stream_open(struct stream *s, sc_error *err)
     (void)sc_have_take(&s->have, &s->node->secret,
                        json_object_get(sc_control_body(s->request), "have"));
     rv = sc_reader_open(&s->reader, s->node->db, err);
+    if (rv == APR_SUCCESS) {
+        wait_for_mark(s);
+    }
     return rv == APR_SUCCESS ? sc_check_start(&s->check, s->node->options->database, err) : rv;
 }
 

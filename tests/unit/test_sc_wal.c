@@ -205,6 +205,39 @@ static void a_base_that_is_read_while_it_changes(void **state)
     free(im.bytes);
 }
 
+/* A base that began when the log was wholly in the file lets checkpoints write again, and
+ * loses nothing of it. */
+static void a_base_gets_a_mark_as_soon_as_the_log_grows(void **state)
+{
+    struct image im = { 0 };
+    sqlite3 *c = writer();
+    sc_wal_index index;
+    sc_reader *reader;
+    sc_db *db;
+    sc_wal wal;
+
+    sql(c, "INSERT INTO t VALUES (randomblob(100000)); PRAGMA wal_checkpoint(TRUNCATE)");
+    assert_int_equal(sc_db_open(&db, path, NULL), APR_SUCCESS);
+    assert_int_equal(sc_reader_open(&reader, db, NULL), APR_SUCCESS);
+    sc_db_wal(db, &wal);
+    assert_false(sc_reader_mark(reader, &wal));
+    sql(c, "INSERT INTO t VALUES (randomblob(100000)); PRAGMA wal_checkpoint(PASSIVE)");
+    assert_int_equal(sc_wal_look(&wal, &index), APR_SUCCESS);
+    assert_int_equal(index.backfilled, 0);
+    take_base(&im, db);
+    assert_true(sc_reader_mark(reader, &wal));
+    sql(c, "UPDATE t SET x = randomblob(50000); PRAGMA wal_checkpoint(PASSIVE)");
+    assert_int_equal(sc_wal_look(&wal, &index), APR_SUCCESS);
+    assert_true(index.backfilled > 0 && index.backfilled < index.frames);
+    assert_true(sc_reader_mark(reader, &wal));
+    assert_int_equal(follow(&im, reader, &wal), index.frames);
+    image_holds(&im, 2);
+    sc_reader_close(reader);
+    sc_db_close(db);
+    sqlite3_close(c);
+    free(im.bytes);
+}
+
 static void what_is_not_committed_is_not_read(void **state)
 {
     struct image im = { 0 };
@@ -365,6 +398,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(follows_over_restarts_of_the_log), T(a_base_that_is_read_while_it_changes),
+        T(a_base_gets_a_mark_as_soon_as_the_log_grows),
         T(what_is_not_committed_is_not_read), T(a_damaged_frame_is_found), T(the_fence_stops_writers),
         T(room_in_the_log_changes_nothing_but_its_length),
     };
