@@ -68,6 +68,7 @@ SC_HANDOFF = \
 	%D%/handoff/sc_incoming.c %D%/handoff/sc_incoming.h \
 	%D%/handoff/sc_install.c %D%/handoff/sc_install.h \
 	%D%/handoff/sc_outgoing.c %D%/handoff/sc_outgoing.h \
+	%D%/handoff/sc_pace.c %D%/handoff/sc_pace.h \
 	%D%/handoff/sc_promote.c %D%/handoff/sc_promote.h \
 	%D%/handoff/sc_ship.c %D%/handoff/sc_ship.h \
 	%D%/handoff/sc_start.c %D%/handoff/sc_start.h \
