@@ -89,9 +89,16 @@ apr_status_t sc_authority_expect(apr_status_t rv, const sc_authority_record *now
     if (from == NULL ? none : !none && sc_authority_record_equal(now, from)) {
         return APR_SUCCESS;
     }
+    if (none) {
+        return sc_error_set(err, SC_ECHANGED, "the authority has lost its record");
+    }
+    if (from != NULL && strcmp(now->lineage, from->lineage) != 0) {
+        return sc_error_set(err, SC_ECHANGED, "the authority names %s at epoch %llu of another "
+                            "lineage, %s, not of %s: " SC_AUTHORITY_FOREIGN, now->primary.uid,
+                            (unsigned long long)now->epoch, now->lineage, from->lineage);
+    }
     return sc_error_set(err, SC_ECHANGED, "the authority names %s at epoch %llu",
-                        none ? "nobody" : now->primary.uid,
-                        none ? 0ull : (unsigned long long)now->epoch);
+                        now->primary.uid, (unsigned long long)now->epoch);
 }
 
 char *sc_authority_record_text(const sc_authority_record *r)

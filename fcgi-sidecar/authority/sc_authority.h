@@ -60,6 +60,12 @@ void sc_authority_drop_ahead(const sc_authority *a, const sc_authority_record *t
 /* Same lineage, epoch and uid. */
 bool sc_authority_record_equal(const sc_authority_record *a, const sc_authority_record *b);
 
+/* What the operator has to know when a record bears a foreign lineage: somebody began
+ * from the seed while the record was lost. */
+#define SC_AUTHORITY_FOREIGN \
+    "decide which of the two databases is to live; end the other one's instance, and remove the " \
+    "record if it names that one"
+
 /* The comparison of a swap, common to both kinds.  rv is what reading the
  * record now gave: APR_SUCCESS, SC_ENONE, or a failure, which is returned.
  * APR_SUCCESS: the record is from (NULL: there is none); else SC_ECHANGED. */

@@ -21,6 +21,7 @@
 #include "fcgi-sidecar/base/sc_memory.h"
 #include "fcgi-sidecar/database/sc_owner.h"
 #include "fcgi-sidecar/handoff/sc_handoff.h"
+#include "fcgi-sidecar/handoff/sc_keep.h"
 #include "fcgi-sidecar/handoff/sc_promote.h"
 #include "fcgi-sidecar/handoff/sc_ship.h"
 #include "fcgi-sidecar/handoff/sc_start.h"
@@ -285,6 +286,9 @@ static apr_status_t open_parts(struct serve *s, sc_error *err)
     if (rv == APR_SUCCESS) {
         rv = sc_control_start(n->control, err);
     }
+    if (rv == APR_SUCCESS) {
+        rv = sc_keep_start(n, err);
+    }
     return rv == APR_SUCCESS ? write_serve_file(s, err) : rv;
 }
 
@@ -298,6 +302,7 @@ static void close_parts(struct serve *s)
     pthread_mutex_unlock(&n->lock);
     sc_start_join(n);
     sc_handoff_join(n);
+    sc_keep_join(n);
     sc_http_stop(s->http);
     sc_control_destroy(n->control);
     sc_relay_destroy(n->relay);

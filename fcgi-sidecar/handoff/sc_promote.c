@@ -219,18 +219,71 @@ static void release_image(sc_node *n)
 }
 
 /* From `old` to this instance at the next epoch; a swap that was done before
- * counts. */
+ * counts.  SC_ENONE: the authority has lost its record. */
 static apr_status_t swap_authority(sc_node *n, const sc_authority_record *old,
                                    const sc_authority_record *new_record, sc_error *err)
 {
     sc_authority_record now;
     apr_status_t rv = sc_authority_swap(&n->authority, old, new_record, err);
 
-    if (rv == SC_ECHANGED && sc_authority_read(&n->authority, &now, NULL) == APR_SUCCESS
-        && sc_authority_record_equal(&now, new_record)) {
-        rv = APR_SUCCESS;
+    if (rv == SC_ECHANGED) {
+        apr_status_t found = sc_authority_read(&n->authority, &now, NULL);
+
+        rv = found == SC_ENONE ? sc_error_set(err, found, "the authority has lost its record")
+           : found == APR_SUCCESS && sc_authority_record_equal(&now, new_record) ? APR_SUCCESS : rv;
     }
     return rv;
+}
+
+/* Who creates a record that was lost is primary: only from here on, with the
+ * consent of the one it named, or the operator's. */
+static apr_status_t create_record(sc_node *n, const sc_authority_record *new_record, sc_error *err)
+{
+    sc_warn("SC0441", "the authority has lost its record; writing it with this instance at epoch %llu",
+            (unsigned long long)new_record->epoch);
+    return sc_authority_swap(&n->authority, NULL, new_record, err);
+}
+
+/* Does the instance at that address say of itself that it is past the commit point
+ * of this epoch?  Then it waits for this one. */
+static bool is_fenced(sc_node *n, const sc_authority_record *r)
+{
+    sc_peer_call call;
+    sc_state state;
+    json_t *who = NULL;
+    char name[32] = "";
+    uint64_t epoch = 0;
+    bool yes;
+
+    sc_node_state(n, &state);
+    sc_node_call(n, &call, &state, r->primary.control, "/v1/who", r->primary.uid);
+    yes = sc_peer_request(&call, NULL, &who, NULL) == APR_SUCCESS
+        && sc_json_string(who, "state", name, sizeof(name)) && strcmp(name, "FENCED") == 0
+        && sc_json_uint(who, "epoch", &epoch) && epoch == r->epoch;
+    json_decref(who);
+    return yes;
+}
+
+/* A GRANT may be late, and its sender may have taken the database back: the authority
+ * knows, and when it has lost its record the sender itself has to say that it has not. */
+static apr_status_t swap_for_grant(sc_node *n, const sc_authority_record *old,
+                                   const sc_authority_record *new_record, sc_error *err)
+{
+    apr_status_t rv = swap_authority(n, old, new_record, err);
+
+    if (rv == SC_ENONE && is_fenced(n, old)) {
+        rv = create_record(n, new_record, err);
+    }
+    return rv;
+}
+
+/* By the operator's word. */
+static apr_status_t swap_by_force(sc_node *n, const sc_authority_record *old,
+                                  const sc_authority_record *new_record, sc_error *err)
+{
+    apr_status_t rv = swap_authority(n, old, new_record, err);
+
+    return rv == SC_ENONE ? create_record(n, new_record, err) : rv;
 }
 
 /* While taking_over is set no stream may begin a base. */
@@ -350,7 +403,7 @@ void sc_promote_grant(sc_node *n, sc_control_request *request)
     }
     pthread_mutex_unlock(&n->lock);
     if (rv == APR_SUCCESS) {
-        rv = swap_authority(n, &old, &new_record, &err);
+        rv = swap_for_grant(n, &old, &new_record, &err);
         SC_STEP("swapped");
         if (rv == APR_SUCCESS) {
             rv = become_primary(n, new_record.epoch, "GRANT", &err);
@@ -422,6 +475,13 @@ static apr_status_t take_back(sc_node *n, const sc_state *state, sc_error *err)
     if (rv == APR_SUCCESS) {
         rv = sc_authority_read(&n->authority, &old, err);
     }
+    if (rv == SC_ENONE) { /* as it was before it was lost, for all that is known here */
+        memset(&old, 0, sizeof(old));
+        memcpy(old.lineage, state->lineage, sizeof(old.lineage));
+        old.epoch = state->epoch;
+        memcpy(old.primary.uid, state->uid, sizeof(old.primary.uid));
+        rv = APR_SUCCESS;
+    }
     if (rv == APR_SUCCESS && (strcmp(old.lineage, state->lineage) != 0
                               || strcmp(old.primary.uid, state->uid) != 0)) {
         rv = sc_error_set(err, SC_EREFUSED, "the authority names %s at epoch %llu: the successor "
@@ -431,7 +491,7 @@ static apr_status_t take_back(sc_node *n, const sc_state *state, sc_error *err)
         mine = old;
         mine.epoch++;
         mine.primary = n->self;
-        rv = swap_authority(n, &old, &mine, err);
+        rv = swap_by_force(n, &old, &mine, err);
     }
     SC_STEP("taken-back");
     if (rv == APR_SUCCESS) {
@@ -539,7 +599,7 @@ void sc_promote_hook(sc_node *n, sc_control_request *request)
         n->taking_over++;
         pthread_mutex_unlock(&n->lock);
         release_image(n);
-        rv = swap_authority(n, &old, &new_record, &err);
+        rv = swap_by_force(n, &old, &new_record, &err);
         taking = true;
     }
     if (rv == APR_SUCCESS) {

@@ -213,16 +213,19 @@ static void look_at_loss(sc_node *n, struct loss *loss, const char *why)
 }
 
 /* A primary by state file and authority whose database can not be opened serves nobody. */
-static void end_start(sc_node *n, apr_status_t rv, const sc_error *err)
+static void end_start(sc_node *n)
 {
+    sc_error err = { 0, "" };
     sc_state state;
+    apr_status_t rv;
 
     sc_node_state(n, &state);
     if (!sc_work_running(n, &n->start)) {
         return;
     }
-    if (!n->stopping && rv != APR_SUCCESS && state.id == SC_STATE_PRIMARY && !sc_node_is_open(n)) {
-        start_failed(n, rv, err->text);
+    rv = !n->stopping && state.id == SC_STATE_PRIMARY ? sc_node_activate(n, &err) : APR_SUCCESS;
+    if (rv != APR_SUCCESS) {
+        start_failed(n, rv, err.text);
         return;
     }
     sc_work_end(n, &n->start, n->stopping ? SC_EFAILED : APR_SUCCESS,
@@ -235,11 +238,11 @@ static void *start_thread(void *context)
     int64_t limit_ms = n->options->sync_timeout / 1000;
     struct loss loss = { .since_ms = sc_now_ms() };
     char last[SC_ERROR_LEN] = "";
-    sc_error err = { 0, "" };
-    apr_status_t rv = APR_SUCCESS;
+    sc_error err;
 
     while (follows(n)) {
         sc_state state;
+        apr_status_t rv;
         bool late;
 
         memset(&err, 0, sizeof(err));
@@ -258,16 +261,16 @@ static void *start_thread(void *context)
                 give_up(n, rv == APR_SUCCESS ? SC_EFAILED : rv, err.text);
                 break;
             }
+            if (late) { /* it goes on trying; the operator may have to promote it, so it must stay */
+                sc_work_end(n, &n->start, APR_SUCCESS, "standby without its primary");
+            }
             pthread_mutex_lock(&n->lock);
             sc_node_wait(n, RETRY_MS);
             pthread_mutex_unlock(&n->lock);
         }
     }
-    end_start(n, rv, &err);
-    pthread_mutex_lock(&n->lock);
-    n->start_ended = true;
-    pthread_cond_broadcast(&n->changed);
-    pthread_mutex_unlock(&n->lock);
+    n->start_ended = true; /* before: work that begins now is ended here, or finds no thread */
+    end_start(n);
     return NULL;
 }
 
@@ -334,6 +337,41 @@ static bool opening_failed(sc_node *n)
     return failed;
 }
 
+static bool is_following(sc_node *n)
+{
+    bool yes;
+
+    pthread_mutex_lock(&n->lock);
+    yes = n->following;
+    pthread_mutex_unlock(&n->lock);
+    return yes;
+}
+
+/* The thread that does the work, unless it runs. */
+static void set_to_work(sc_node *n, apr_status_t rv, sc_error *err)
+{
+    if (rv == APR_SUCCESS && (n->start_ended || !n->start_launched)) {
+        rv = launch(n, err);
+    }
+    if (rv != APR_SUCCESS) {
+        sc_work_end(n, &n->start, rv, err->text);
+    }
+}
+
+/* A standby that was restarted, or has lost its stream, is waited for as at its
+ * first start.  That it was level just before the work began ends the work. */
+static void await_standby(sc_node *n, sc_error *err)
+{
+    if (!is_following(n) && sc_work_begin(n, &n->start, "following the primary again")) {
+        if (is_following(n)) {
+            sc_work_end(n, &n->start, APR_SUCCESS, "standby");
+        }
+        else {
+            set_to_work(n, APR_SUCCESS, err);
+        }
+    }
+}
+
 void sc_start_hook(sc_node *n, sc_control_request *request)
 {
     sc_error err = { 0, "" };
@@ -349,12 +387,10 @@ void sc_start_hook(sc_node *n, sc_control_request *request)
         if (state.id == SC_STATE_FORWARDING) {
             rv = leave_forwarding(n, &err);
         }
-        if (rv == APR_SUCCESS && (n->start_ended || !n->start_launched)) {
-            rv = launch(n, &err);
-        }
-        if (rv != APR_SUCCESS) {
-            sc_work_end(n, &n->start, rv, err.text);
-        }
+        set_to_work(n, rv, &err);
+    }
+    else if (state.id == SC_STATE_STANDBY) {
+        await_standby(n, &err);
     }
     else if (state.id == SC_STATE_PRIMARY && opening_failed(n)
              && sc_work_begin(n, &n->start, "opening the database")) {
@@ -376,8 +412,16 @@ static apr_status_t confirm_record(sc_node *n, apr_status_t rv, const sc_authori
     memcpy(mine.lineage, state.lineage, sizeof(mine.lineage));
     mine.epoch = state.epoch;
     if (rv == SC_ENONE) {
-        sc_warn("SC0407", "the authority has lost its record; writing it again");
-        return sc_authority_swap(&n->authority, NULL, &mine, err);
+        rv = sc_authority_swap(&n->authority, NULL, &mine, err);
+        if (rv == APR_SUCCESS) {
+            sc_warn("SC0407", "the authority had lost its record; it was written again");
+        }
+        return rv;
+    }
+    if (strcmp(r->lineage, mine.lineage) != 0) {
+        return sc_error_set(err, SC_EREFUSED, "the authority names %s at epoch %llu of another "
+                            "lineage, %s, not this one's, %s: " SC_AUTHORITY_FOREIGN,
+                            r->primary.uid, (unsigned long long)r->epoch, r->lineage, mine.lineage);
     }
     if (!sc_authority_record_equal(r, &mine)) {
         return sc_error_set(err, SC_EREFUSED, "the state file says PRIMARY at epoch %llu, but the "

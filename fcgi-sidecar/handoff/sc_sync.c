@@ -238,6 +238,9 @@ static apr_status_t become_standby(struct image *im, sc_error *err)
     json_decref(body);
     if (rv == APR_SUCCESS) {
         atomic_fetch_add(&n->metrics.syncs, 1);
+        pthread_mutex_lock(&n->lock);
+        n->following = true;
+        pthread_mutex_unlock(&n->lock);
         sc_work_end(n, &n->start, APR_SUCCESS, "standby");
     }
     return rv;
@@ -414,6 +417,7 @@ static void close_stream(struct image *im, sc_peer *peer)
 
     pthread_mutex_lock(&n->lock);
     n->stream = NULL;
+    n->following = false;
     note_whole(im);
     if (n->image_fd >= 0 && n->image_fd == im->in.fd) {
         /* Kept: a promise may rest on it. */

@@ -6,6 +6,7 @@
  *     sc_serve  ->  sc_start -> sc_first, sc_sync       becoming primary or standby
  *               ->  sc_handoff -> sc_cutover -> sc_ship   giving it away
  *               ->  sc_promote                          taking it over
+ *               ->  sc_keep -> sc_start                 looking after the authority's record
  *                        all -> sc_node -> sc_state, sc_db, sc_relay, sc_authority
  *
  * `lock` guards every member below it; `changed` is broadcast when one of them
@@ -59,8 +60,8 @@ typedef struct sc_node {
     bool tidying;             /* sc_tidy_log() has the write lock or is about to */
     uint32_t log_frames;      /* in the log at the last look of sc_tidy_log(), which alone uses it */
     atomic_bool sealing;      /* a cut-over waits until no reader keeps the log: no base now */
-    pthread_t start_thread, handoff_thread;
-    bool start_launched, handoff_launched;
+    pthread_t start_thread, handoff_thread, keep_thread;
+    bool start_launched, handoff_launched, keep_launched;
     atomic_bool start_ended, start_final;
     sc_work start;            /* post-start's work */
     sc_work handoff;          /* pre-stop's work */
@@ -85,6 +86,7 @@ typedef struct sc_node {
                                * opened for good: closing it would drop SQLite's locks */
     bool copy_whole;          /* what lay here failed its check: the next base is a whole one */
     sc_peer *stream;          /* to the primary, to be aborted */
+    bool following;           /* STANDBY, and that stream has brought it level */
 } sc_node;
 
 apr_status_t sc_node_init(sc_node *n, const sc_options *o, sc_error *err);

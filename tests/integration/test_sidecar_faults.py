@@ -534,3 +534,39 @@ def test_a_failed_copy_leaves_nothing_behind(sidecar, tmp):
         assert b.status()["state"] == "EMPTY"
         b.post_start()
         wait.until(lambda: b.status()["state"] == "STANDBY", 5, "the second attempt")
+
+
+def test_the_record_is_lost_between_the_commit_point_and_the_grant(pair):
+    """Nobody serves then, and the authority names nobody: the successor, whom the old one still waits for, becomes primary."""
+    a, b, _ = pair("old", "committed:1:kill")
+    a.start()
+    b.start()
+    insert(a.sidecar.database, "before", 5)
+    a.sidecar.pre_stop(check=False, start_timeout="1s")
+    a.sidecar.proc.wait()
+    record_of(a).unlink()
+    a.sidecar.env = {}
+    a.sidecar.start()
+    wait.until(lambda: (a.state, b.state) == ("FORWARDING", "PRIMARY"), 20, "the successor")
+    assert "SC0441" in b.sidecar.log() and b.rows() == ["before"]
+    record = json.loads(record_of(a).read_text())
+    assert (record["epoch"], record["primary"]["uid"]) == (2, b.sidecar.status()["uid"])
+
+
+def test_a_database_is_taken_back_without_a_record(pair):
+    """The successor and the authority's record are lost: the advised command has to work."""
+    a, b, _ = pair("new", "grant:1:kill")
+    a.start()
+    b.start()
+    insert(a.sidecar.database, "before", 5)
+    t = threading.Thread(target=a.sidecar.pre_stop, kwargs={"check": False, "start_timeout": "2s"})
+    t.start()
+    wait.until(lambda: a.sidecar.status()["advice"] and not b.sidecar.proc.running(), 20, "the loss")
+    record_of(a).unlink()
+    r = a.sidecar.run("promote")
+    assert r.returncode == 0, r.stderr
+    assert a.state == "PRIMARY" and json.loads(record_of(a).read_text())["epoch"] == 2
+    b.sidecar.env = {}
+    b.sidecar.start()
+    t.join(60 * wait.FACTOR)
+    assert b.state == "PRIMARY" and b.rows() == ["before"]

@@ -364,6 +364,37 @@ def test_a_standby_is_promoted_by_the_operator(pair):
     assert r.returncode == 3 and "out of date" in r.stderr, "the old one does not come back as primary"
 
 
+def test_an_old_primary_that_was_declared_gone_ends(pair):
+    """It stood still while the operator promoted the other one: two sides must not be written."""
+    a, b = pair
+    a.sidecar.proc.send(signal.SIGSTOP)
+    r = b.sidecar.run("promote")
+    assert r.returncode == 0, r.stderr
+    a.sidecar.proc.send(signal.SIGCONT)
+    wait.until(lambda: not a.sidecar.proc.running(), 30, "the end of the old one")
+    assert "SC0442" in a.sidecar.log() and b.state == "PRIMARY"
+
+
+def test_a_standby_is_promoted_without_a_record(pair):
+    """The authority was lost together with the primary."""
+    a, b = pair
+    a.sidecar.kill()
+    (a.sidecar.root.parent / "authority" / "authority.json").unlink()
+    r = b.sidecar.run("promote")
+    assert r.returncode == 0, r.stderr
+    assert (b.state, b.sidecar.status()["epoch"]) == ("PRIMARY", 2) and "SC0441" in b.sidecar.log()
+
+
+def test_a_record_that_was_removed_is_written_again(pair):
+    """Else the next new instance would take it for a first deployment."""
+    a, _ = pair
+    record = a.sidecar.root.parent / "authority" / "authority.json"
+    good = record.read_text()
+    record.unlink()
+    wait.until(lambda: record.exists() and record.read_text() == good, 30, "the record")
+    wait.until(lambda: "SC0407" in a.sidecar.log(), 10, "the message")
+
+
 def test_a_whole_standby_is_promoted_after_a_restart(pair):
     """It was killed, but after the primary: what lies there is what it noted when the stream ended."""
     a, b = pair

@@ -335,7 +335,33 @@ def test_restart_of_the_standby(pair):
     write(a.database, "meanwhile")
     b.start()
     b.post_start()
-    wait.until(lambda: b.status()["state"] == "STANDBY" and "meanwhile" in stored(b.database), 15, "a standby again")
+    assert b.status()["state"] == "STANDBY" and "meanwhile" in stored(b.database)
+
+
+def test_post_start_of_a_restarted_standby_waits_until_it_follows(pair):
+    a, b = pair
+    b.post_start()
+    write(a.database, "meanwhile")
+    a.kill()
+    b.kill()
+    b.start()
+    hook = threading.Thread(target=b.post_start)
+    hook.start()
+    wait.until(lambda: (b.status()["copy"] or {}).get("phase") == "following the primary again", 10, "the hook's work")
+    a.start()
+    hook.join()
+    assert b.status()["state"] == "STANDBY" and "meanwhile" in stored(b.database)
+
+
+def test_post_start_of_a_restarted_standby_whose_primary_is_gone(pair):
+    """It stays, for the operator may have to promote it: a hook that failed would have it killed."""
+    a, b = pair
+    b.post_start()
+    a.kill()
+    b.kill()
+    b.start(sync_timeout="1s")
+    assert "done: STANDBY" in b.post_start().stderr
+    assert b.run("promote").returncode == 0 and b.status()["primary"]
 
 
 def test_a_state_that_the_authority_has_left_behind(pair):
@@ -347,6 +373,18 @@ def test_a_state_that_the_authority_has_left_behind(pair):
     open(f, "w").write(json.dumps(record))
     r = a.run("serve", timeout=10)
     assert r.returncode == 3 and "out of date" in r.stderr
+
+
+def test_a_foreign_lineage_is_not_called_out_of_date(pair):
+    """Who believed that would remove the only good database."""
+    a, b = pair
+    a.stop()
+    f = a.options["authority"].removeprefix("file://")
+    os.unlink(f)
+    b.post_start()
+    r = a.run("serve", timeout=10)
+    assert r.returncode == 3 and "another lineage" in r.stderr and "out of date" not in r.stderr
+    assert "remove the record if it names that one" in r.stderr
 
 
 def test_two_first_instances_at_once(sidecar, seed):

@@ -15,6 +15,7 @@ UNIT_TESTS = \
 	tests/unit/test_sc_state \
 	tests/unit/test_sc_frame \
 	tests/unit/test_sc_wal \
+	tests/unit/test_sc_db \
 	tests/unit/test_sc_have \
 	tests/unit/test_sc_pace \
 	tests/unit/test_sc_direct \
@@ -79,6 +80,9 @@ tests_unit_test_sc_frame_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CM
 tests_unit_test_sc_wal_SOURCES = %D%/test_sc_wal.c %D%/testlib.h
 tests_unit_test_sc_wal_CPPFLAGS = $(SIDECAR_CPPFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_sc_wal_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_sc_db_SOURCES = %D%/test_sc_db.c %D%/testlib.h
+tests_unit_test_sc_db_CPPFLAGS = $(SIDECAR_CPPFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_sc_db_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CMOCKA_LIBS)
 tests_unit_test_sc_direct_SOURCES = %D%/test_sc_direct.c %D%/testlib.h
 tests_unit_test_sc_direct_CPPFLAGS = $(SIDECAR_CPPFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_sc_direct_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CMOCKA_LIBS)
