@@ -68,12 +68,14 @@ SC_HANDOFF = \
 	%D%/handoff/sc_incoming.c %D%/handoff/sc_incoming.h \
 	%D%/handoff/sc_install.c %D%/handoff/sc_install.h \
 	%D%/handoff/sc_keep.c %D%/handoff/sc_keep.h \
+	%D%/handoff/sc_operator.c %D%/handoff/sc_operator.h \
 	%D%/handoff/sc_outgoing.c %D%/handoff/sc_outgoing.h \
 	%D%/handoff/sc_pace.c %D%/handoff/sc_pace.h \
 	%D%/handoff/sc_promote.c %D%/handoff/sc_promote.h \
 	%D%/handoff/sc_ship.c %D%/handoff/sc_ship.h \
 	%D%/handoff/sc_start.c %D%/handoff/sc_start.h \
 	%D%/handoff/sc_sync.c %D%/handoff/sc_sync.h \
+	%D%/handoff/sc_takeover.c %D%/handoff/sc_takeover.h \
 	%D%/handoff/sc_tidy.c %D%/handoff/sc_tidy.h
 SC_OBSERVE = \
 	%D%/observe/sc_http.c %D%/observe/sc_http.h \

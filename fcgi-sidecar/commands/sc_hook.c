@@ -19,6 +19,7 @@
 
 #define RETRY_MS        100
 #define ANSWER_MS       15000 /* serve sends a sign of life twice a second */
+#define PROMOTE_MS      300000 /* it may have to read the whole database first */
 #define KUBERNETES_LOG  "/dev/termination-log"
 
 /* --- reaching serve ---------------------------------------------------------------------- */
@@ -243,6 +244,7 @@ apr_status_t sc_hook_promote(const sc_options *o, sc_error *err)
     }
     if (rv == APR_SUCCESS) {
         fill_call(&h, &call, "/v1/local/promote");
+        call.timeout_ms = PROMOTE_MS;
         rv = sc_peer_request(&call, body, NULL, err);
     }
     json_decref(body);

@@ -22,6 +22,7 @@
 #include "fcgi-sidecar/database/sc_owner.h"
 #include "fcgi-sidecar/handoff/sc_handoff.h"
 #include "fcgi-sidecar/handoff/sc_keep.h"
+#include "fcgi-sidecar/handoff/sc_operator.h"
 #include "fcgi-sidecar/handoff/sc_promote.h"
 #include "fcgi-sidecar/handoff/sc_ship.h"
 #include "fcgi-sidecar/handoff/sc_start.h"
@@ -92,7 +93,7 @@ PEER_ROUTE(handle_prepare, sc_promote_prepare)
 PEER_ROUTE(handle_grant, sc_promote_grant)
 LOCAL_ROUTE(handle_start, sc_start_hook)
 LOCAL_ROUTE(handle_stop, sc_handoff_hook)
-LOCAL_ROUTE(handle_promote, sc_promote_hook)
+LOCAL_ROUTE(handle_promote, sc_operator_promote)
 LOCAL_ROUTE(handle_status, answer_status)
 
 static const sc_control_route routes[] = {
@@ -355,6 +356,7 @@ apr_status_t sc_serve(const sc_options *o, sc_error *err)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP); /* its terminal is gone */
     sigaddset(&signals, SIGQUIT); /* the stop signal of php-fpm's image, which serve shares */
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread */
     signal(SIGPIPE, SIG_IGN);

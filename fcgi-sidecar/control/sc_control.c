@@ -109,6 +109,17 @@ void sc_control_fail(sc_control_request *r, const sc_error *err)
     answer_status(r, status, json_pack("{s:i, s:s}", "code", code, "text", err->text));
 }
 
+void sc_control_reply(sc_control_request *r, apr_status_t rv, const sc_error *err, json_t *json)
+{
+    if (rv == APR_SUCCESS) {
+        sc_control_answer(r, json);
+    }
+    else {
+        json_decref(json);
+        sc_control_fail(r, err);
+    }
+}
+
 void sc_control_finish(sc_control_request *r)
 {
     (void)sc_inbound_end(r->in);

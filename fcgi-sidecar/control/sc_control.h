@@ -58,6 +58,8 @@ const json_t     *sc_control_body(const sc_control_request *request);
 /* Answers with json (reference stolen; NULL: {}), or with an error. */
 void sc_control_answer(sc_control_request *request, json_t *json);
 void sc_control_fail(sc_control_request *request, const sc_error *err);
+/* One of the two, as rv says; json is released either way. */
+void sc_control_reply(sc_control_request *request, apr_status_t rv, const sc_error *err, json_t *json);
 
 /* Sends the answer now: the handler goes on with what nobody waits for. */
 void sc_control_finish(sc_control_request *request);

@@ -11,6 +11,7 @@
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/base/sc_log.h"
 #include "fcgi-sidecar/handoff/sc_first.h"
+#include "fcgi-sidecar/handoff/sc_operator.h"
 #include "fcgi-sidecar/handoff/sc_promote.h"
 #include "fcgi-sidecar/handoff/sc_ship.h"
 #include "fcgi-sidecar/handoff/sc_sync.h"
@@ -208,7 +209,7 @@ static void look_at_loss(sc_node *n, struct loss *loss, const char *why)
         sc_node_advise_end(n);
     }
     if (!loss->told && sc_now_ms() - loss->since_ms > LOST_MS) {
-        loss->told = sc_promote_advise(n, why);
+        loss->told = sc_operator_advise(n, why);
     }
 }
 

@@ -419,8 +419,9 @@ static void close_stream(struct image *im, sc_peer *peer)
     n->stream = NULL;
     n->following = false;
     note_whole(im);
-    if (n->image_fd >= 0 && n->image_fd == im->in.fd) {
-        /* Kept: a promise may rest on it. */
+    if (im->live) {
+        /* The node's since it became a standby: a promise may rest on it, and who took
+         * over without waiting for a slow disk any longer has closed it. */
         im->in.fd = -1;
     }
     pthread_cond_broadcast(&n->changed); /* a GRANT waits for the file */

@@ -204,6 +204,38 @@ def test_a_standby_that_dies_in_page_1_is_fenced(sidecar, php_fpm, tmp):
         assert b.sidecar.database.read_bytes()[18] == 0x7f, f"write {n}: {countdown.hit}"
 
 
+def test_the_disk_stands_still_while_the_standby_takes_over(sidecar, php_fpm, tmp):
+    """The thread that keeps the image durable waits longer than the take-over waits for it. Who closed that file then, and
+    its number once more later, would close one of SQLite's."""
+    if paths.SANITIZE:
+        pytest.skip("the countdown replaces what the sanitizers replace")
+    seed = handover.seed(tmp)
+    a, b = (handover.Instance(n, sidecar, php_fpm, seed, workers=1, options=dict(LIMITS)) for n in "ab")
+    countdown = sysfault.Countdown(tmp, "b")
+    b.sidecar.env = countdown.env
+    a.start()
+    b.start()
+    countdown.arm("sync", 1, "stall")
+    handover.write(a.sidecar.database, "before")
+    wait.until(lambda: countdown.hit.startswith("fdatasync") and countdown.hit.endswith("database.sqlite"), 10, "the sync")
+    proc = f"/proc/{b.sidecar.proc.pid}"
+    threads = len(os.listdir(f"{proc}/task"))
+    a.sidecar.pre_stop()
+    wait.until(lambda: len(opened(proc, b)) >= 3, 10, "SQLite's connections")
+    files = opened(proc, b)
+    wait.until(lambda: len(os.listdir(f"{proc}/task")) < threads, 20, "the end of the thread that stood still")
+    assert opened(proc, b) == files
+    a.sidecar.post_start()
+    b.sidecar.pre_stop()
+    assert (a.state, a.rows()) == ("PRIMARY", ["before"])
+
+
+def opened(proc, instance):
+    """Descriptors of its database."""
+    links = {f: os.readlink(f"{proc}/fd/{f}") for f in os.listdir(f"{proc}/fd") if os.path.islink(f"{proc}/fd/{f}")}
+    return sorted(f for f, to in links.items() if to == str(instance.sidecar.database))
+
+
 #: (action, error, phase, side, kind) of the walk; what is most likely to be wrong first.
 COMBINATIONS = [(action, error, phase, side, kind)
                 for action in ("fail", "short", "kill")

@@ -4,7 +4,8 @@
  * The file SYSFAULT_FILE holds a struct control, which the test changes while the
  * program runs (tools/sysfault.py).  While `armed`, each call of a kind in `mask`
  * counts `left` down; the call that takes it to 0 is not made: the process is killed
- * (SIGKILL), or the call fails with `error`, or it does half of what it was asked for.
+ * (SIGKILL), or the call fails with `error`, or it does half of what it was asked for,
+ * or it is made STALL_S late, as on a disk that stands still.
  * Then nothing is armed any more.  A process whose first argument is not
  * SYSFAULT_ARGUMENT does not take part.
  *
@@ -32,7 +33,9 @@
 #include <unistd.h>
 
 enum kind { WRITE, SYNC, NAME, NET, LOCK, READ, KINDS };
-enum action { KILL = 1, FAIL, SHORT };
+enum action { KILL = 1, FAIL, SHORT, STALL };
+
+#define STALL_S 6
 
 struct control {
     _Atomic uint32_t armed, mask, action, error;
@@ -86,7 +89,7 @@ static void tell(const char *call, int fd, const char *path)
     snprintf(control->what, sizeof(control->what), "%s %s", call, path);
 }
 
-/* 0: make the call; FAIL (errno is set) or SHORT. */
+/* 0: make the call; FAIL (errno is set), SHORT, or STALL: it has waited. */
 static int count(enum kind kind, const char *call, int fd, const char *path)
 {
     uint32_t action;
@@ -108,6 +111,9 @@ static int count(enum kind kind, const char *call, int fd, const char *path)
     atomic_store(&control->hit, 1);
     if (action == KILL) {
         syscall(SYS_kill, getpid(), SIGKILL);
+    }
+    if (action == STALL) {
+        sleep(STALL_S);
     }
     errno = (int)atomic_load(&control->error);
     return (int)action;

@@ -12,7 +12,7 @@ from . import paths, sanitize
 
 #: Of sysfault.c, in its order.
 KINDS = ("write", "sync", "name", "net", "lock", "read")
-ACTIONS = {"kill": 1, "fail": 2, "short": 3}
+ACTIONS = {"kill": 1, "fail": 2, "short": 3, "stall": 4}
 _LEFT, _HIT, _WHAT, _SEEN, SIZE = 16, 24, 32, 128, 128 + 8 * len(KINDS)
 
 
