@@ -61,6 +61,7 @@ SC_NODE = \
 	%D%/node/sc_work.c %D%/node/sc_work.h
 SC_HANDOFF = \
 	%D%/handoff/sc_cutover.c %D%/handoff/sc_cutover.h \
+	%D%/handoff/sc_durable.c %D%/handoff/sc_durable.h \
 	%D%/handoff/sc_first.c %D%/handoff/sc_first.h \
 	%D%/handoff/sc_follower.c %D%/handoff/sc_follower.h \
 	%D%/handoff/sc_grant.c %D%/handoff/sc_grant.h \

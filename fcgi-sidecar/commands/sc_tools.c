@@ -96,6 +96,9 @@ apr_status_t sc_tools_snapshot(const sc_options *o, sc_error *err)
     sc_progress_end(&progress);
     if (rv == APR_SUCCESS) {
         rv = sc_file_rename(temp, o->file, err);
+        if (rv != APR_SUCCESS) {
+            unlink(temp);
+        }
     }
     if (rv == APR_SUCCESS) {
         sc_info("SC0510", "%s holds a checked copy of %s", o->file, o->database);
@@ -138,7 +141,7 @@ static bool check_authority(const sc_options *o, const sc_state *state)
     sc_authority authority;
     sc_authority_record r;
     sc_error err = { 0, "" };
-    char text[SC_UID_MAX + 64];
+    char text[SC_UID_MAX + 160];
     apr_status_t rv = sc_authority_open(&authority, o, &err);
 
     if (rv == APR_SUCCESS) {
@@ -153,8 +156,12 @@ static bool check_authority(const sc_options *o, const sc_state *state)
     snprintf(text, sizeof(text), "%s is primary at epoch %llu", r.primary.uid,
              (unsigned long long)r.epoch);
     if (state->id == SC_STATE_PRIMARY
-        && (r.epoch != state->epoch || strcmp(r.primary.uid, state->uid) != 0)) {
+        && (r.epoch != state->epoch || strcmp(r.primary.uid, state->uid) != 0
+            || strcmp(r.lineage, state->lineage) != 0)) {
         rv = SC_EREFUSED;
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s, and not this one, which is PRIMARY at %llu",
+                 strcmp(r.lineage, state->lineage) != 0 ? " of another lineage" : "",
+                 (unsigned long long)state->epoch);
     }
     return told("authority", rv, text);
 }

@@ -1,10 +1,13 @@
 #include "fcgi-sidecar/handoff/sc_promote.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fcgi-sidecar/base/sc_fault.h"
 #include "fcgi-sidecar/base/sc_log.h"
-#include "fcgi-sidecar/handoff/sc_sync.h"
+#include "fcgi-sidecar/handoff/sc_durable.h"
 #include "fcgi-sidecar/handoff/sc_takeover.h"
 
 #define REACH_MS 2000 /* longest wait for the last frames of the stream */
@@ -74,6 +77,7 @@ static apr_status_t sync_and_save(sc_node *n, sc_error *err)
         return rv;
     }
     if (image.rv != APR_SUCCESS) {
+        sc_durable_failed(n, image.rv);
         (void)sc_node_withdraw(n, NULL); /* else it is settled when a stream is opened */
         return sc_error_errno(err, image.rv, "can not sync the standby's database");
     }
@@ -143,7 +147,7 @@ void sc_promote_prepare(sc_node *n, sc_control_request *request)
     }
     pthread_mutex_unlock(&n->lock);
     if (rv == APR_SUCCESS) {
-        rv = sc_sync_reach(n, &position, REACH_MS, &digest, &err);
+        rv = sc_durable_reach(n, &position, REACH_MS, &digest, &err);
     }
     if (rv == APR_SUCCESS) {
         rv = promise(n, m, &position, digest, &err);

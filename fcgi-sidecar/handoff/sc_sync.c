@@ -15,13 +15,12 @@
 #include "fcgi-sidecar/base/sc_log.h"
 #include "fcgi-sidecar/base/sc_nice.h"
 #include "fcgi-sidecar/control/sc_ahead.h"
+#include "fcgi-sidecar/handoff/sc_durable.h"
 #include "fcgi-sidecar/handoff/sc_incoming.h"
 #include "fcgi-sidecar/handoff/sc_install.h"
 #include "fcgi-sidecar/handoff/sc_ship.h"
 
 #define STREAM_PATIENCE 3  /* times --peer-timeout: the primary's disk may be busy */
-#define SYNC_EVERY_MS  200 /* longest time that frames stay unsynced */
-#define QUIET_MS      1000 /* without frames before the image is noted as whole */
 
 /* What one stream works with. */
 struct image {
@@ -33,10 +32,8 @@ struct image {
     sc_incoming in;
     uint64_t epoch;
     mode_t mode;
-    bool live;            /* renamed to --database */
     bool checked;         /* the primary checks what it sends */
-    int64_t synced_ms;
-    int64_t applied_ms;   /* when frames came last */
+    sc_durable durable;   /* its file, once that is --database */
 };
 
 void sc_sync_clean(const sc_node *n)
@@ -169,7 +166,7 @@ static apr_status_t take_log(struct image *im, const uint8_t *payload, size_t le
         rv = sc_error_set(err, SC_ECORRUPT, "the image differs from the primary's (digest)");
     }
     if (rv == APR_SUCCESS) {
-        im->applied_ms = sc_now_ms();
+        im->durable.applied_ms = sc_now_ms();
         n->image_dirty = true;
         n->image_torn = sc_get_u32(payload + 28) == 0;
         n->image_digest = digest;
@@ -208,9 +205,10 @@ static apr_status_t become_standby(struct image *im, sc_error *err)
     sc_work_phase(n, &n->start, im->checked ? "syncing the base" : "checking the base", 0);
     rv = sc_nice_run(install, im);
     if (rv != APR_SUCCESS) {
+        n->copy_whole = true; /* it may have been the sync, which says so once only */
         return rv;
     }
-    im->live = true;
+    sc_durable_begin(&im->durable, n, im->in.fd);
     n->copy_whole = false;
     /* The image of before has no name any more: what is closed here is freed here, as much as the
      * database is large, and not while requests wait for a GRANT. */
@@ -266,62 +264,13 @@ static apr_status_t take_heartbeat(struct image *im, const uint8_t *payload, siz
     n->image_position = position;
     n->image_digest = digest;
     pthread_mutex_unlock(&n->lock);
-    if (!im->live) {
+    if (!sc_durable_has(&im->durable)) {
         rv = become_standby(im, err);
     }
     pthread_mutex_lock(&n->lock);
     n->caught_up_ms = sc_now_ms();
     pthread_mutex_unlock(&n->lock);
     return rv;
-}
-
-/* Keeps what is not durable short, so that a cut-over has little to wait for. */
-static void sync_now_and_then(struct image *im)
-{
-    sc_node *n = im->node;
-    bool due;
-
-    pthread_mutex_lock(&n->lock);
-    due = im->live && n->image_dirty && !n->image_frozen
-        && sc_now_ms() - im->synced_ms > SYNC_EVERY_MS;
-    if (due) {
-        n->image_dirty = false;
-    }
-    pthread_mutex_unlock(&n->lock);
-    if (due) {
-        im->synced_ms = sc_now_ms();
-        if (fdatasync(im->in.fd) != 0) {
-            pthread_mutex_lock(&n->lock);
-            n->image_dirty = true;
-            pthread_mutex_unlock(&n->lock);
-        }
-    }
-}
-
-/* Lock held: notes that the image is whole, and which one it is, so that after a
- * restart it is known whether it still is.  Not while frames come: that would cost
- * the primary's disk, and the next frame makes it void. */
-static void note_whole(const struct image *im)
-{
-    sc_node *n = im->node;
-
-    if (im->live && n->state.id == SC_STATE_STANDBY && !n->state.prepared && !n->image_torn
-        && !n->image_frozen && n->taking_over == 0 && n->image_fd == im->in.fd
-        && n->state.digest != n->image_digest && fdatasync(im->in.fd) == 0) {
-        n->image_dirty = false;
-        n->state.position = n->image_position;
-        n->state.digest = n->image_digest;
-        (void)sc_state_save(&n->state, NULL); /* not noted: promote will be more careful */
-    }
-}
-
-static void note_when_quiet(const struct image *im)
-{
-    if (im->live && sc_now_ms() - im->applied_ms > QUIET_MS) {
-        pthread_mutex_lock(&im->node->lock);
-        note_whole(im);
-        pthread_mutex_unlock(&im->node->lock);
-    }
 }
 
 /* --- the stream ---------------------------------------------------------------------------- */
@@ -402,7 +351,7 @@ static apr_status_t open_stream(sc_node *n, const sc_member *primary, sc_peer **
  * what it was made from, can be relied on. */
 static void distrust(struct image *im, apr_status_t rv, const sc_error *err)
 {
-    if (!im->live && rv == SC_ECORRUPT) {
+    if (!sc_durable_has(&im->durable) && rv == SC_ECORRUPT) {
         unlink(im->in.path);
         im->node->copy_whole = true;
         if (im->in.kept > 0) {
@@ -418,8 +367,8 @@ static void close_stream(struct image *im, sc_peer *peer)
     pthread_mutex_lock(&n->lock);
     n->stream = NULL;
     n->following = false;
-    note_whole(im);
-    if (im->live) {
+    sc_durable_note(&im->durable);
+    if (sc_durable_has(&im->durable)) {
         /* The node's since it became a standby: a promise may rest on it, and who took
          * over without waiting for a slow disk any longer has closed it. */
         im->in.fd = -1;
@@ -461,32 +410,9 @@ apr_status_t sc_sync_follow(sc_node *n, const sc_member *primary, sc_error *err)
     }
     while (rv == APR_SUCCESS) {
         rv = take_message(&im, err);
-        sync_now_and_then(&im);
-        note_when_quiet(&im);
+        sc_durable_tick(&im.durable);
     }
     distrust(&im, rv, err);
     close_stream(&im, im.peer);
-    return rv;
-}
-
-apr_status_t sc_sync_reach(sc_node *n, const sc_position *position, int ms, uint64_t *digest,
-                           sc_error *err)
-{
-    int64_t end = sc_now_ms() + ms;
-    apr_status_t rv = APR_SUCCESS;
-
-    pthread_mutex_lock(&n->lock);
-    while (n->image_fd >= 0 && !sc_position_equal(&n->image_position, position)
-           && sc_now_ms() < end) {
-        sc_node_wait(n, 20);
-    }
-    if (n->image_fd < 0 || !sc_position_equal(&n->image_position, position)) {
-        rv = sc_error_set(err, SC_EAGAIN, "the standby is at frame %u of the log, not at %u",
-                          n->image_position.frame, position->frame);
-    }
-    else {
-        *digest = n->image_digest;
-    }
-    pthread_mutex_unlock(&n->lock);
     return rv;
 }

@@ -18,11 +18,6 @@
  * it was promoted meanwhile) when it ends.  Runs on the caller's thread. */
 apr_status_t sc_sync_follow(sc_node *n, const sc_member *primary, sc_error *err);
 
-/* Waits until the image is at `position` exactly, at most ms, and tells its
- * digest.  SC_EAGAIN when it does not get there.  Lock not held. */
-apr_status_t sc_sync_reach(sc_node *n, const sc_position *position, int ms, uint64_t *digest,
-                           sc_error *err);
-
 /* Removes what a broken copy left in --state-dir. */
 void sc_sync_clean(const sc_node *n);
 

@@ -84,7 +84,8 @@ typedef struct sc_node {
     json_t *have;             /* description of what lies here (sc_have.h), until it changes */
     int late_fd;              /* -1, or a descriptor of the database that was still open when it was
                                * opened for good: closing it would drop SQLite's locks */
-    bool copy_whole;          /* what lay here failed its check: the next base is a whole one */
+    atomic_bool copy_whole;   /* what lies here failed its check, or a sync: it can not be promised,
+                               * and the next base is a whole one */
     sc_peer *stream;          /* to the primary, to be aborted */
     bool following;           /* STANDBY, and that stream has brought it level */
 } sc_node;

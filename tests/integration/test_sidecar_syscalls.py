@@ -230,6 +230,26 @@ def test_the_disk_stands_still_while_the_standby_takes_over(sidecar, php_fpm, tm
     assert (a.state, a.rows()) == ("PRIMARY", ["before"])
 
 
+def test_a_sync_that_failed_is_not_made_good_by_the_next(sidecar, php_fpm, tmp):
+    """The kernel tells once that the disk did not take it. What is promised after that lies in a new file."""
+    if paths.SANITIZE:
+        pytest.skip("the countdown replaces what the sanitizers replace")
+    seed = handover.seed(tmp)
+    a, b = (handover.Instance(n, sidecar, php_fpm, seed, workers=1, options=dict(LIMITS)) for n in "ab")
+    countdown = sysfault.Countdown(tmp, "b")
+    b.sidecar.env = countdown.env
+    a.start()
+    b.start()
+    before = os.stat(b.sidecar.database).st_ino
+    countdown.arm("sync", 1, "fail", "EIO")
+    handover.write(a.sidecar.database, "before")
+    wait.until(lambda: "SC0443" in b.sidecar.log(), 20, "the message")
+    assert countdown.hit.startswith("fdatasync") and countdown.hit.endswith("database.sqlite")
+    a.sidecar.pre_stop()
+    assert (b.state, b.rows()) == ("PRIMARY", ["before"])
+    assert os.stat(b.sidecar.database).st_ino != before and "SC0413" not in b.sidecar.log()
+
+
 def opened(proc, instance):
     """Descriptors of its database."""
     links = {f: os.readlink(f"{proc}/fd/{f}") for f in os.listdir(f"{proc}/fd") if os.path.islink(f"{proc}/fd/{f}")}
