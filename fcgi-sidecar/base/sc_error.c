@@ -43,14 +43,19 @@ apr_status_t sc_error_errno(sc_error *err, int errnum, const char *fmt, ...)
     if (err != NULL) {
         char text[SC_ERROR_LEN];
         char why[128];
+        size_t room;
         int n;
 
         va_start(ap, fmt);
         n = vsnprintf(text, sizeof(text), fmt, ap);
         va_end(ap);
-        if (n >= 0 && (size_t)n < sizeof(text)) {
-            snprintf(text + n, sizeof(text) - (size_t)n, ": %s",
-                     apr_strerror(errnum, why, sizeof(why)));
+        apr_strerror(errnum, why, sizeof(why));
+        room = sizeof(text) - strlen(why) - sizeof("...: ");
+        if (n >= 0 && (size_t)n <= room) {
+            snprintf(text + n, sizeof(text) - (size_t)n, ": %s", why);
+        }
+        else { /* of a name that is too long the end goes, not the reason */
+            snprintf(text + room, sizeof(text) - room, "...: %s", why);
         }
         flatten(text);
         memcpy(err->text, text, sizeof(err->text));

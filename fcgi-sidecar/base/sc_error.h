@@ -32,7 +32,8 @@ typedef struct {
 apr_status_t sc_error_set(sc_error *err, apr_status_t rv, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* The same with ": " and the text of errnum appended; returns errnum (EIO for 0). */
+/* The same with ": " and the text of errnum appended, for which a text that is too long is
+ * cut; returns errnum (EIO for 0). */
 apr_status_t sc_error_errno(sc_error *err, int errnum, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -331,6 +331,17 @@ static void end_gently(sc_node *n, const sigset_t *signals)
     }
 }
 
+/* What would fail only when a database comes, or at the first GRANT. */
+static apr_status_t check_options(const sc_options *o, sc_error *err)
+{
+    apr_status_t rv = sc_owner_check(o->owner, err);
+
+    if (rv == APR_SUCCESS) {
+        rv = sc_db_check_path("--database", o->database, NULL, err);
+    }
+    return rv == APR_SUCCESS ? sc_db_check_path("--state-dir", o->state_dir, "incoming.sqlite", err) : rv;
+}
+
 static void say_hello(struct serve *s)
 {
     sc_state state;
@@ -347,7 +358,7 @@ apr_status_t sc_serve(const sc_options *o, sc_error *err)
     struct timespec tick = { 0, TICK_MS * 1000000L };
     int64_t tidy_at = 0;
     sigset_t signals;
-    apr_status_t rv = sc_owner_check(o->owner, err);
+    apr_status_t rv = check_options(o, err);
 
     if (rv != APR_SUCCESS) {
         return rv;

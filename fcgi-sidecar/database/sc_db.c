@@ -45,6 +45,18 @@ const char *sc_db_library_version(void)
     return sqlite3_libversion();
 }
 
+apr_status_t sc_db_check_path(const char *option, const char *path, const char *name, sc_error *err)
+{
+    static const char suffix[] = "-journal"; /* the longest that SQLite appends */
+    const sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+    size_t most = vfs != NULL ? (size_t)vfs->mxPathname - (sizeof(suffix) - 1) : PATH_MAX;
+    size_t beside = name != NULL ? strlen(name) + 1 : 0;
+
+    return strlen(path) + beside <= most ? APR_SUCCESS
+        : sc_error_set(err, SC_EUSAGE, "%s: of %zu bytes, but SQLite opens paths of at most %zu here",
+                       option, strlen(path), most - beside);
+}
+
 /* --- the live database ------------------------------------------------------------ */
 
 static apr_status_t open_beside(const char *path, const char *suffix, int flags, int *fd,

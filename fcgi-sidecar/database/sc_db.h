@@ -90,4 +90,8 @@ bool sc_db_log_is_void(const char *path);
 
 const char *sc_db_library_version(void);
 
+/* Can SQLite, here and in PHP, open a database of that name in a folder (NULL: the path is whole)?
+ * SC_EUSAGE names the option when it is too long for that, its log's name included. */
+apr_status_t sc_db_check_path(const char *option, const char *path, const char *name, sc_error *err);
+
 #endif /* SC_DB_H */

@@ -227,3 +227,12 @@ def test_snapshot(instance, tmp):
     r = instance.run("snapshot", "/nowhere/at/all.sqlite")
     assert r.returncode == 1 and "/nowhere/at/all.sqlite" in r.stderr
     assert not out.exists()
+
+
+@pytest.mark.parametrize("option", ["database", "state-dir"])
+def test_a_path_that_sqlite_can_not_open(instance, tmp, option):
+    """Known at the start, not when somebody hands over to it."""
+    folder = tmp / ("d" * 250) / ("e" * 250)
+    folder.mkdir(parents=True)
+    r = instance.run("serve", **{option.replace("-", "_"): str(folder / "db.sqlite")})
+    assert r.returncode == 2 and f"--{option}: of " in r.stderr and "at most" in r.stderr

@@ -130,12 +130,19 @@ class Writers:
 
 
 def stored(database: Path | str) -> list[str]:
-    """The ids in a database's table of writes, read as any other reader would."""
-    con = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)
-    try:
-        return [r[0] for r in con.execute("SELECT id FROM writes")]
-    finally:
-        con.close()
+    """The ids in a database's table of writes, read as any other reader would. A standby's file is written in place, with no
+    lock that a reader would see: what was torn is read again, and what stays so is damaged."""
+    for again in range(20):
+        con = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)
+        try:
+            return [r[0] for r in con.execute("SELECT id FROM writes")]
+        except sqlite3.DatabaseError as e:
+            if type(e) is not sqlite3.DatabaseError or again == 19:
+                raise
+        finally:
+            con.close()
+        time.sleep(0.1)
+    raise AssertionError("not reached")
 
 
 def integrity(database: Path | str) -> str:
