@@ -98,6 +98,9 @@ static apr_status_t promise(sc_node *n, const sc_message *m, const sc_position *
     if (rv == APR_SUCCESS && (n->image_fd < 0 || !sc_position_equal(&n->image_position, position))) {
         rv = sc_error_set(err, SC_EAGAIN, "the standby has moved on");
     }
+    if (rv == APR_SUCCESS && n->copy_whole) {
+        rv = sc_error_set(err, SC_EAGAIN, "the standby's disk has failed; it copies the database again");
+    }
     if (rv == APR_SUCCESS && n->image_unsure) {
         rv = sc_error_set(err, SC_EAGAIN, "the standby was restarted, and has to follow again");
     }
