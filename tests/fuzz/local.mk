@@ -57,7 +57,8 @@ tests_fuzz_fuzz_prom_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 tests_fuzz_fuzz_prom_LDADD = lib/libdemo.la
 
 # The module's request path, with as much of httpd as it calls.
-STUB_HTTP = %D%/fuzz.h %D%/stub_http.c %D%/stub_http.h $(DEMO_EXCHANGE) $(DEMO_RESPONSE)
+STUB_HTTP = %D%/fuzz.h %D%/stub_http.c %D%/stub_http.h $(DEMO_EXCHANGE) $(DEMO_RESPONSE) \
+	mod_demo/shm/demo_yield.c mod_demo/shm/demo_yield.h
 STUB_HTTP_CPPFLAGS = $(AM_CPPFLAGS) $(HTTPD_CPPFLAGS) $(APR_CFLAGS) $(APU_CFLAGS)
 STUB_HTTP_LIBS = lib/libdemo.la -laprutil-1 $(APR_LIBS)
 STUB_HTTP_WRAP = -Wl,--wrap=recv,--wrap=poll,--wrap=ioctl,--wrap=setsockopt,--wrap=sched_yield \
