@@ -36,7 +36,7 @@ static stub_plan plan_of(const uint8_t *data, size_t size, size_t piece)
         .wire = data + 3, .len = size - 3, .piece = piece,
         .waits = data[0] & WAITS, .reset = data[0] & RESET, .http2 = data[0] & HTTP2,
         .head = data[0] & HEAD, .brief = data[2] & 1, .client_socket = data[2] & 2,
-        .counted = data[2] & 4,
+        .keep = data[2] & 4,
         .slow_after = STUB_NEVER, .lost_after = STUB_NEVER, .disk_full_after = STUB_NEVER,
     };
 
@@ -234,7 +234,7 @@ static void run(const stub_plan *plan, seen *out)
 
     demo_recv_init(x);
     ok = demo_recv_answer(x);
-    if (plan->counted && x->failure.phase == DEMO_PHASE_READ && x->answer.header_done
+    if (plan->keep && x->failure.phase == DEMO_PHASE_READ && x->answer.header_done
         && demo_output_take_back(x)) {
         demo_header_take_back(x);
         demo_recv_init(x);

@@ -157,7 +157,7 @@ stub_result *stub_begin(const stub_plan *plan)
     x->conn = &now.conn;
     x->conn->fd = BACKEND_FD;
     x->conn->brief = plan->brief;
-    x->conn->counted = plan->counted;
+    x->conn->keep = plan->keep;
     x->target.slot = -1;
     x->client_fd = plan->client_socket && !plan->http2 ? CLIENT_FD : -1;
     s->x = x;

@@ -30,7 +30,7 @@ typedef struct {
     bool waits;           /* each read says EAGAIN once before it brings something */
     bool reset;           /* at the end of wire a reset, not an orderly end */
     bool brief, head, http2;
-    bool counted;         /* the connection may be kept */
+    bool keep;            /* the connection may be kept */
     bool client_socket;   /* the client's socket can be looked at */
     int slow_after;       /* bytes of body that the client takes at once, or STUB_NEVER: all */
     int lost_after;       /* bytes of body after which it is gone, or STUB_NEVER */
