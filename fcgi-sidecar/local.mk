@@ -71,7 +71,6 @@ SC_HANDOFF = \
 	%D%/handoff/sc_keep.c %D%/handoff/sc_keep.h \
 	%D%/handoff/sc_operator.c %D%/handoff/sc_operator.h \
 	%D%/handoff/sc_outgoing.c %D%/handoff/sc_outgoing.h \
-	%D%/handoff/sc_pace.c %D%/handoff/sc_pace.h \
 	%D%/handoff/sc_promote.c %D%/handoff/sc_promote.h \
 	%D%/handoff/sc_ship.c %D%/handoff/sc_ship.h \
 	%D%/handoff/sc_start.c %D%/handoff/sc_start.h \

@@ -8,9 +8,9 @@
 #include "fcgi-sidecar/base/sc_fault.h"
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/database/sc_db_fence.h"
-#include "fcgi-sidecar/handoff/sc_pace.h"
 
-#define SLICE_US 5000 /* of a pause, between two looks whether to go on at all */
+#define GIVE_WAY      10     /* times as long as a piece of a base took is the pause behind it, */
+#define GIVE_WAY_US   100000 /* and at most this */
 
 static apr_status_t send_hello(sc_outgoing *s, uint64_t bytes, mode_t mode)
 {
@@ -100,27 +100,16 @@ static uint64_t completed_now(const sc_outgoing *s)
     return stats.completed;
 }
 
-/* A cut-over waits for nobody who copies still. */
-static bool is_over(const sc_outgoing *s)
-{
-    return s->node->stopping || s->node->sealing;
-}
-
-/* While requests are served the copy takes a small part of the time only: processor and
+/* While requests are served the copy takes an eleventh of the time only: processor and
  * disk are theirs as well. */
-static void give_way(const sc_outgoing *s, sc_pace *pace, int64_t began)
+static void give_way(sc_outgoing *s, int64_t took_us)
 {
-    int64_t now = sc_now_us();
-    int64_t left = sc_pace_piece(pace, now, now - began, completed_now(s));
-    int64_t end = now + left;
+    uint64_t completed = completed_now(s);
 
-    if (left == 0) {
-        return;
+    if (completed != s->completed) {
+        apr_sleep(took_us < GIVE_WAY_US / GIVE_WAY ? took_us * GIVE_WAY : GIVE_WAY_US);
     }
-    for (; left > 0 && !is_over(s); left = end - sc_now_us()) {
-        apr_sleep(left < SLICE_US ? left : SLICE_US);
-    }
-    sc_pace_resume(pace, sc_now_us(), completed_now(s));
+    s->completed = completed;
 }
 
 apr_status_t sc_outgoing_send(void *outgoing)
@@ -129,24 +118,23 @@ apr_status_t sc_outgoing_send(void *outgoing)
     size_t page_size = s->page_size;
     uint32_t step = (uint32_t)(SC_SHIP_CHUNK / page_size), at, total;
     struct stat st;
-    sc_pace pace;
     apr_status_t rv;
 
     if (fstat(sc_db_fd(s->node->db), &st) != 0) {
         return errno;
     }
     total = (uint32_t)((uint64_t)st.st_size / page_size);
-    sc_pace_begin(&pace, sc_now_us(), completed_now(s));
+    s->completed = completed_now(s);
     rv = send_hello(s, (uint64_t)total * page_size, st.st_mode);
     for (at = 1; at <= total && rv == APR_SUCCESS; at += step) {
         uint32_t count = total - at + 1 < step ? total - at + 1 : step;
         int64_t began = sc_now_us();
 
         (void)sc_reader_mark(s->reader, s->wal);
-        rv = is_over(s) ? ECANCELED : read_piece(s, at, count);
+        rv = s->node->stopping || s->node->sealing ? ECANCELED : read_piece(s, at, count);
         if (rv == APR_SUCCESS) {
             rv = send_piece(s, at, (size_t)count * page_size);
-            give_way(s, &pace, began);
+            give_way(s, sc_now_us() - began);
         }
     }
     return rv == APR_SUCCESS ? sc_frame_write(s->out, SC_FRAME_BASE_END, NULL, 0) : rv;

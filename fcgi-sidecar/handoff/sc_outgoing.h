@@ -3,7 +3,7 @@
  *
  * The file is read from its first page to its last while PHP writes, under a
  * read transaction of the caller's (docs/handoff.md, "The base").  While the
- * relay serves requests each piece is followed by a pause (sc_pace.h).
+ * relay serves requests each piece is followed by a pause.
  */
 #ifndef SC_OUTGOING_H
 #define SC_OUTGOING_H
@@ -14,7 +14,7 @@
 
 #define SC_SHIP_CHUNK (1024u * 1024u) /* bytes of a piece, and of a batch of the log */
 
-/* Belongs to one thread.  The caller sets all of it. */
+/* Belongs to one thread.  The caller sets all but `completed`. */
 typedef struct {
     sc_node *node;
     sc_control_request *request;
@@ -25,6 +25,7 @@ typedef struct {
     sc_pages *pages;     /* digest of what was sent; borrowed */
     sc_have *have;       /* what the follower has of it; borrowed */
     uint8_t *buffer;     /* SC_SHIP_CHUNK bytes, borrowed */
+    uint64_t completed;  /* requests of the relay, at the last piece */
 } sc_outgoing;
 
 /* Sends HELLO, PAGES and SAME, BASE_END.  ECANCELED when the node stops or hands

@@ -17,7 +17,6 @@ UNIT_TESTS = \
 	tests/unit/test_sc_wal \
 	tests/unit/test_sc_db \
 	tests/unit/test_sc_have \
-	tests/unit/test_sc_pace \
 	tests/unit/test_sc_direct \
 	tests/unit/test_balance \
 	tests/unit/test_shm_threads \
@@ -89,9 +88,6 @@ tests_unit_test_sc_direct_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(C
 tests_unit_test_sc_have_SOURCES = %D%/test_sc_have.c %D%/testlib.h
 tests_unit_test_sc_have_CPPFLAGS = $(SIDECAR_CPPFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_sc_have_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CMOCKA_LIBS)
-tests_unit_test_sc_pace_SOURCES = %D%/test_sc_pace.c %D%/testlib.h
-tests_unit_test_sc_pace_CPPFLAGS = $(SIDECAR_CPPFLAGS) $(CMOCKA_CFLAGS)
-tests_unit_test_sc_pace_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CMOCKA_LIBS)
 
 # The module's shared memory, with as much of httpd as it calls.
 SHM_BED = %D%/stub_httpd.c %D%/stub_httpd.h %D%/testlib.h $(DEMO_SHM) $(DEMO_BACKEND) \
