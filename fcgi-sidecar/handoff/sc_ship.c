@@ -8,6 +8,7 @@
 
 #include "fcgi-sidecar/base/sc_bytes.h"
 #include "fcgi-sidecar/base/sc_file.h"
+#include "fcgi-sidecar/base/sc_fault.h"
 #include "fcgi-sidecar/base/sc_log.h"
 #include "fcgi-sidecar/base/sc_nice.h"
 #include "fcgi-sidecar/database/sc_check.h"
@@ -36,6 +37,7 @@ struct stream {
     sc_check *check;      /* of the database it gets; NULL when it has passed */
     uint8_t *buffer;
     int64_t beat_ms, busy_ms;
+    bool behind;          /* the read transaction may have begun before the last frame */
 };
 
 /* --- the log --------------------------------------------------------------------------- */
@@ -102,6 +104,7 @@ static apr_status_t send_log(struct stream *s, sc_error *err)
     if (rv != APR_SUCCESS) {
         return rv;
     }
+    SC_STEP("advanced");
     rv = sc_wal_look(&s->wal, &index);
     while (rv == APR_SUCCESS && !sc_wal_at_end(&s->wal, &index)) {
         rv = sc_wal_read(&s->wal, &index, s->pages.count, &s->batch, err);
@@ -118,7 +121,10 @@ static apr_status_t send_log(struct stream *s, sc_error *err)
     }
     sc_reader_settle(s->reader);
     if (rv == APR_SUCCESS) {
-        /* What the transaction saw when it began decides whether it stands at the end. */
+        /* What the transaction saw when it began decides whether it stands at the end: a commit
+         * that came just then was sent, but is not within it. */
+        s->behind = before.frames != index.frames
+                    || memcmp(before.salt, index.salt, sizeof(index.salt)) != 0;
         index.backfilled = before.frames == index.frames ? before.backfilled : 0;
         note_sent(s, &index, 0);
     }
@@ -182,8 +188,8 @@ static bool log_emptied(const struct stream *s, const sc_wal_index *index)
             || memcmp(s->follower.sent.salt, index->salt, sizeof(index->salt)) != 0);
 }
 
-/* True when the log has frames to send, was emptied, or could be begun anew if our
- * read transaction moved to its end. */
+/* True when the log has frames to send, was emptied, or could go into the database or be
+ * begun anew if our read transaction moved to its end. */
 static bool log_moved(const struct stream *s)
 {
     sc_wal_index index;
@@ -191,7 +197,7 @@ static bool log_moved(const struct stream *s)
     if (sc_wal_look(&s->wal, &index) != APR_SUCCESS) {
         return false;
     }
-    return !sc_wal_at_end(&s->wal, &index) || log_emptied(s, &index)
+    return s->behind || !sc_wal_at_end(&s->wal, &index) || log_emptied(s, &index)
         || (index.frames > 0 && index.backfilled == index.frames
             && s->follower.sent.backfilled != index.frames);
 }

@@ -208,6 +208,28 @@ def test_a_late_hello_breaks_no_promise(pair):
     assert b.rows() == ["before"] and "a promise was made" in b.sidecar.log()
 
 
+def stands_still(process):
+    return Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
+
+
+def test_the_last_commit_came_between_transaction_and_look(pair):
+    """It is sent, but the stream's read transaction began before it: with no further write that kept the log for good."""
+    a, b, _ = pair("old", "advanced:3:stop")
+    a.start()
+    b.start()
+    n = 0
+    while not stands_still(a.sidecar.proc):
+        insert(a.sidecar.database, f"n{n}", 5)
+        n += 1
+        time.sleep(0.05)
+    insert(a.sidecar.database, "last", 5)
+    a.sidecar.proc.send(signal.SIGCONT)
+    wait.until(lambda: "last" in b.rows(), 20, "the last row at the standby")
+    a.sidecar.pre_stop()
+    assert b.state == "PRIMARY" and sorted(b.rows()) == sorted([f"n{i}" for i in range(n)] + ["last"])
+    assert "SC0435" not in a.sidecar.log()
+
+
 def copy_of(database):
     """What the disk holds, without anybody's locks and index."""
     for suffix in ("-wal", ""):
