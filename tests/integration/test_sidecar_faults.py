@@ -331,15 +331,21 @@ def test_a_reader_that_keeps_the_log_out_of_the_file(pair):
     assert b.state == "PRIMARY" and b.rows() == ["behind"] and "SC0433" not in a.sidecar.log()
 
 
-@pytest.mark.parametrize("restart", [False, True])
-def test_the_successor_is_lost_after_its_promise(pair, restart):
-    """Only the operator can know that it does not come back; then the old one has its database again."""
-    a, b, _ = pair("new", "grant:1:kill")
+def pre_stop_of(a, b):
+    """Both start, a row is written, and a gives away; the thread of its hook."""
     a.start()
     b.start()
     insert(a.sidecar.database, "before", 5)
     t = threading.Thread(target=a.sidecar.pre_stop, kwargs={"check": False, "start_timeout": "2s"})
     t.start()
+    return t
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_the_successor_is_lost_after_its_promise(pair, restart):
+    """Only the operator can know that it does not come back; then the old one has its database again."""
+    a, b, _ = pair("new", "grant:1:kill")
+    t = pre_stop_of(a, b)
     wait.until(lambda: "SC0437" in a.sidecar.log() and not b.sidecar.proc.running(), 20, "the loss")
     wait.until(lambda: "fcgi-sidecar promote, on this instance" in (a.sidecar.status()["advice"] or ""), 10, "the advice")
     if restart:
@@ -369,8 +375,8 @@ def test_the_successor_is_lost_after_its_promise(pair, restart):
         t.join(60 * wait.FACTOR)
 
 
-def promised_record(a, b):
-    """b was killed between its promise and what came after: its record of then."""
+def promised_record(b):
+    """It was killed between its promise and what came after: its record of then."""
     b.sidecar.proc.wait(30)
     text = (b.sidecar.state_dir / "state.json").read_text()
     record = json.loads(text)
@@ -382,12 +388,8 @@ def promised_record(a, b):
 def test_a_power_loss_undoes_the_record_of_primary(pair):
     """Its name was not synced yet: the promise is back. The authority names it, so it is primary with all that was written."""
     a, b, _ = pair("new", "grant:1:kill")
-    a.start()
-    b.start()
-    insert(a.sidecar.database, "before", 5)
-    t = threading.Thread(target=a.sidecar.pre_stop, kwargs={"check": False, "start_timeout": "2s"})
-    t.start()
-    promised = promised_record(a, b)
+    t = pre_stop_of(a, b)
+    promised = promised_record(b)
     b.sidecar.start()
     wait.until(lambda: b.state == "PRIMARY", 20, "the successor")
     t.join(60 * wait.FACTOR)
@@ -406,12 +408,8 @@ def test_a_power_loss_undoes_the_record_of_primary(pair):
 def test_a_power_loss_leaves_the_promise_without_the_image(pair):
     """Nobody relies on that promise: neither the primary, which serves on, nor an operator's promote."""
     a, b, _ = pair("new", "prepared:1:kill")
-    a.start()
-    b.start()
-    insert(a.sidecar.database, "before", 5)
-    t = threading.Thread(target=a.sidecar.pre_stop, kwargs={"check": False, "start_timeout": "2s"})
-    t.start()
-    promised_record(a, b)
+    t = pre_stop_of(a, b)
+    promised_record(b)
     a.sidecar.proc.send(signal.SIGSTOP)
     size = b.sidecar.database.stat().st_size
     with open(b.sidecar.database, "r+b") as f:      # what was not synced
@@ -578,11 +576,7 @@ def test_the_record_is_lost_between_the_commit_point_and_the_grant(pair):
 def test_a_database_is_taken_back_without_a_record(pair):
     """The successor and the authority's record are lost: the advised command has to work."""
     a, b, _ = pair("new", "grant:1:kill")
-    a.start()
-    b.start()
-    insert(a.sidecar.database, "before", 5)
-    t = threading.Thread(target=a.sidecar.pre_stop, kwargs={"check": False, "start_timeout": "2s"})
-    t.start()
+    t = pre_stop_of(a, b)
     wait.until(lambda: a.sidecar.status()["advice"] and not b.sidecar.proc.running(), 20, "the loss")
     record_of(a).unlink()
     r = a.sidecar.run("promote")

@@ -184,14 +184,21 @@ def test_half_a_write(bed):
     assert bed.deaths == 0
 
 
-def test_a_standby_that_dies_in_page_1_is_fenced(sidecar, php_fpm, tmp):
-    """Whichever write of a commit is its last: a program beside the relay finds a database that it may not write."""
+@pytest.fixture
+def counted(sidecar, php_fpm, tmp):
+    """Two instances, and the countdown over the system calls of the second one."""
     if paths.SANITIZE:
         pytest.skip("the countdown replaces what the sanitizers replace")
     seed = handover.seed(tmp)
     a, b = (handover.Instance(n, sidecar, php_fpm, seed, workers=1, options=dict(LIMITS)) for n in "ab")
     countdown = sysfault.Countdown(tmp, "b")
     b.sidecar.env = countdown.env
+    return a, b, countdown
+
+
+def test_a_standby_that_dies_in_page_1_is_fenced(counted):
+    """Whichever write of a commit is its last: a program beside the relay finds a database that it may not write."""
+    a, b, countdown = counted
     a.start()
     for n in range(1, 6):
         b.start()
@@ -204,15 +211,10 @@ def test_a_standby_that_dies_in_page_1_is_fenced(sidecar, php_fpm, tmp):
         assert b.sidecar.database.read_bytes()[18] == 0x7f, f"write {n}: {countdown.hit}"
 
 
-def test_the_disk_stands_still_while_the_standby_takes_over(sidecar, php_fpm, tmp):
+def test_the_disk_stands_still_while_the_standby_takes_over(counted):
     """The thread that keeps the image durable waits longer than the take-over waits for it. Who closed that file then, and
     its number once more later, would close one of SQLite's."""
-    if paths.SANITIZE:
-        pytest.skip("the countdown replaces what the sanitizers replace")
-    seed = handover.seed(tmp)
-    a, b = (handover.Instance(n, sidecar, php_fpm, seed, workers=1, options=dict(LIMITS)) for n in "ab")
-    countdown = sysfault.Countdown(tmp, "b")
-    b.sidecar.env = countdown.env
+    a, b, countdown = counted
     a.start()
     b.start()
     countdown.arm("sync", 1, "stall")
@@ -230,14 +232,9 @@ def test_the_disk_stands_still_while_the_standby_takes_over(sidecar, php_fpm, tm
     assert (a.state, a.rows()) == ("PRIMARY", ["before"])
 
 
-def test_a_sync_that_failed_is_not_made_good_by_the_next(sidecar, php_fpm, tmp):
+def test_a_sync_that_failed_is_not_made_good_by_the_next(counted):
     """The kernel tells once that the disk did not take it. What is promised after that lies in a new file."""
-    if paths.SANITIZE:
-        pytest.skip("the countdown replaces what the sanitizers replace")
-    seed = handover.seed(tmp)
-    a, b = (handover.Instance(n, sidecar, php_fpm, seed, workers=1, options=dict(LIMITS)) for n in "ab")
-    countdown = sysfault.Countdown(tmp, "b")
-    b.sidecar.env = countdown.env
+    a, b, countdown = counted
     a.start()
     b.start()
     before = os.stat(b.sidecar.database).st_ino
