@@ -6,8 +6,7 @@
 
 #include "mod_demo/shm/demo_clock.h"
 
-/* Measured, on two processors that have all they can do: 0.3 ms with 16 requests at
- * a time, 6 to 40 with 128. */
+/* Away for this long on average: many want to run, not one or two. */
 #define CROWDED_US 2000
 #define WEIGHT     8
 #define FORGET_US  100000 /* what was before tells nothing any more */
