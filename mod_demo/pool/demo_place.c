@@ -21,6 +21,18 @@
  * come back less often than this, that is a small part of what is done. */
 #define FLOW_US 1500
 
+/* A new connection that takes so many times longer than a kept one waits in the
+ * listen queue; of half a second's requests one tells nothing. */
+#define QUEUED_TIMES  2
+#define FRESH_WEIGHT  4
+
+/* Up to here a request is mostly PHP's computing. */
+#define PROMPT_US 10000
+
+/* Whoever waits looks after as long as it takes anyway whether it still pays. */
+#define LOOK_MIN_US 12000
+#define LOOK_MAX_US 25000
+
 static unsigned idle_count;
 
 void demo_place_init(demo_place *place)
@@ -90,6 +102,13 @@ bool demo_place_take_over(demo_place *place, apr_time_t now)
 static apr_interval_time_t expected_wait(const demo_place *place)
 {
     return place->held > 0 ? place->service * (place->waiting + 1) / place->held : 0;
+}
+
+apr_interval_time_t demo_place_next_look(const demo_place *place)
+{
+    apr_interval_time_t look = LOOK_MIN_US + expected_wait(place);
+
+    return look < LOOK_MAX_US ? look : LOOK_MAX_US;
 }
 
 static void came_back(demo_place *place, apr_time_t now)
@@ -213,6 +232,16 @@ void demo_place_note(demo_place *place, apr_time_t now, apr_interval_time_t took
     }
 }
 
+void demo_place_note_fresh(demo_place *place, apr_interval_time_t took)
+{
+    place->fresh += (took - place->fresh) / FRESH_WEIGHT;
+}
+
+bool demo_place_is_prompt(const demo_place *place)
+{
+    return !demo_place_is_brief(place) && place->service < PROMPT_US;
+}
+
 bool demo_place_is_brief(const demo_place *place)
 {
     apr_interval_time_t a = place->least[0], b = place->least[1];
@@ -230,5 +259,13 @@ apr_interval_time_t demo_place_long(const demo_place *place)
 
 bool demo_place_flows(const demo_place *place, apr_time_t now)
 {
-    return place->interval < FLOW_US && now - place->came_back < LONG_MIN_US;
+    apr_interval_time_t often = FLOW_US;
+
+    /* Requests that do not wait here fill the listen queue; the bound falls for that, so
+     * that connections come back to each child less often, so that more do not wait: where
+     * it is so, what comes back to all children counts. */
+    if (place->fresh > QUEUED_TIMES * place->service && place->parties > 1) {
+        often *= place->parties;
+    }
+    return place->interval < often && now - place->came_back < LONG_MIN_US;
 }

@@ -40,6 +40,7 @@ typedef struct {
     _Atomic apr_time_t came_back; /* when the last connection did; read without the lock */
     _Atomic apr_interval_time_t interval; /* between two that come back; moving average */
     _Atomic apr_interval_time_t service; /* moving average of a request's time on a connection with a right */
+    _Atomic apr_interval_time_t fresh;   /* the same on new connections, where that tells of the listen queue */
     _Atomic apr_interval_time_t least[2]; /* read without the lock: the shortest such time, of this second and the one before */
     apr_time_t second;
     _Atomic unsigned parties;   /* demo_conns_parties(), as seen at */
@@ -75,6 +76,9 @@ unsigned demo_places_idle(void);
 void demo_place_enter(demo_place *place, demo_waiter *w, const pthread_condattr_t *clock);
 void demo_place_leave(demo_place *place, demo_waiter *w);
 
+/* After which time a waiter looks whether it still pays. */
+apr_interval_time_t demo_place_next_look(const demo_place *place);
+
 /* Has the waiter been given something, or lies a connection idle? */
 bool demo_place_look(demo_place *place, demo_waiter *w);
 
@@ -85,6 +89,12 @@ bool demo_place_admit_first(demo_place *place);
 
 /* A request on a connection with a right took so long. */
 void demo_place_note(demo_place *place, apr_time_t now, apr_interval_time_t took);
+
+/* One on a new connection did. */
+void demo_place_note_fresh(demo_place *place, apr_interval_time_t took);
+
+/* Does it take milliseconds?  Any thread, no lock. */
+bool demo_place_is_prompt(const demo_place *place);
 
 /* Does the backend answer within microseconds?  Any thread, no lock. */
 bool demo_place_is_brief(const demo_place *place);

@@ -16,7 +16,6 @@
 APLOG_USE_MODULE(demo);
 
 #define WAIT_MAX_US 50000   /* the longest wait for a kept connection */
-#define WAIT_LOOK_US 12000  /* does it still pay? */
 #define WAIT_YIELDS 20      /* looks at the pool before a thread goes to sleep for it */
 #define YIELDERS_MAX 2      /* threads that do so at a time; more would only run each other down */
 #define WANTED_US 200000    /* how long a wish of another child counts */
@@ -152,7 +151,7 @@ static void sleep_for(demo_place *place, demo_waiter *w)
 
     while (!demo_place_look(place, w) && !pool.stop) {
         apr_time_t now = demo_now();
-        apr_interval_time_t left = WAIT_MAX_US - (now - w->since);
+        apr_interval_time_t left = WAIT_MAX_US - (now - w->since), look = demo_place_next_look(place);
         if (demo_place_take_over(place, now)) {
             demo_place_leave(place, w);
             w->admitted = true;
@@ -161,7 +160,7 @@ static void sleep_for(demo_place *place, demo_waiter *w)
         if (left <= 0 || !wait_pays(place, now)) {
             return;
         }
-        deadline_in(&until, left < WAIT_LOOK_US ? left : WAIT_LOOK_US);
+        deadline_in(&until, left < look ? left : look);
         (void)pthread_cond_timedwait(&w->given, &pool.lock, &until);
         place->waking = false;
     }
@@ -220,6 +219,11 @@ void demo_pool_drop(demo_conn *conn)
     if (conn != NULL) {
         drop(conn, true);
     }
+}
+
+bool demo_pool_is_prompt(const demo_target *target)
+{
+    return demo_place_is_prompt(&pool.place[target->slot]);
 }
 
 static unsigned pool_max(int slot, const demo_pool_conf *conf)
@@ -394,6 +398,9 @@ void demo_pool_give(demo_conn *conn, const demo_pool_conf *conf)
     tells = automatic && !conn->reused && conn->counted == conn->keep;
     if (conn->counted) {
         demo_place_note(place, now, took);
+    }
+    if (tells) {
+        demo_place_note_fresh(place, took);
     }
     kept = kept && !pool.stop && idle_put(place, conn, conf, now);
     wake = kept && pool.reaper_sleeps;

@@ -14,6 +14,7 @@
 #include "mod_demo/response/demo_recv.h"
 #include "mod_demo/shm/demo_clock.h"
 #include "mod_demo/shm/demo_gauges.h"
+#include "mod_demo/shm/demo_yield.h"
 
 APLOG_USE_MODULE(demo);
 
@@ -202,6 +203,7 @@ static bool attempt(demo_exchange *x, int avoid_slot, int *slot, bool *stale)
     }
     *slot = x->target.slot;
     demo_recv_init(x);
+    demo_give_way(demo_in_flight_is_high() && demo_pool_is_prompt(&x->target));
     ok = connection_get(x);
     if (ok) {
         demo_params_keep(&x->request, x->conn->keep);

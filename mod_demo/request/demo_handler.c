@@ -16,6 +16,7 @@
 #include "mod_demo/shm/demo_clock.h"
 #include "mod_demo/shm/demo_gauges.h"
 #include "mod_demo/shm/demo_hand_on.h"
+#include "mod_demo/shm/demo_yield.h"
 
 APLOG_USE_MODULE(demo);
 
@@ -173,6 +174,9 @@ int demo_handler_proceed(demo_exchange *x)
     demo_in_flight(1);
     ok = demo_attempt_run(x);
     demo_in_flight(-1);
+    if (demo_client_of(x->r->connection) == NULL) {
+        demo_give_way(false); /* no demo_turn_end() follows */
+    }
     return ok ? finish(x) : give_up(x);
 }
 

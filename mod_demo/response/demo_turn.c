@@ -145,5 +145,8 @@ void demo_turn_end(conn_rec *c)
         && !c->data_in_output_filters && fd >= 0 && next_comes(c, client, fd)) {
         c->data_in_input_filters = 1; /* so the MPM reads it at once */
     }
+    else {
+        demo_give_way(false);
+    }
     atomic_fetch_sub_explicit(&turn.busy, 1, memory_order_relaxed);
 }

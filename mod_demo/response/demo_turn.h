@@ -16,6 +16,9 @@
  * by "Connection: close" (httpd itself would make room by closing connections
  * that are idle, into which their clients may just be sending).
  *
+ * While many requests are in PHP a thread gives way (demo_yield.h) from when it sends
+ * one until it leaves the client.
+ *
  * Asynchronous MPMs only; with the others a thread stays with its client anyway.
  */
 #ifndef DEMO_TURN_H

@@ -1,6 +1,7 @@
 #include "mod_demo/shm/demo_gauges.h"
 
 #include <stddef.h>
+#include <unistd.h>
 
 #include "mod_demo/shm/demo_clock.h"
 #include "mod_demo/shm/demo_segment.h"
@@ -202,4 +203,18 @@ void demo_in_flight(int delta)
     if (demo_seg != NULL) {
         (void)demo_server_gauge_add(DEMO_SG_IN_FLIGHT, delta);
     }
+}
+
+bool demo_in_flight_is_high(void)
+{
+    static _Atomic long processors; /* asked for once */
+    long n = atomic_load_explicit(&processors, memory_order_relaxed);
+
+    if (n == 0) {
+        n = sysconf(_SC_NPROCESSORS_ONLN);
+        n = n > 0 ? n : 1;
+        atomic_store_explicit(&processors, n, memory_order_relaxed);
+    }
+    return demo_seg != NULL
+           && demo_gauge_read(&demo_seg->server[DEMO_SG_IN_FLIGHT]) > (uint64_t)n;
 }

@@ -8,6 +8,8 @@
 #ifndef DEMO_GAUGES_H
 #define DEMO_GAUGES_H
 
+#include <stdbool.h>
+
 #include "apr_time.h"
 
 /* Connections open to the address of a slot.  demo_conns_acquire counts one in
@@ -33,5 +35,8 @@ void demo_queue_leave(void);
 
 /* Requests in work: demo_requests_in_flight. */
 void demo_in_flight(int delta);
+
+/* Are there more of them than this machine has processors? */
+bool demo_in_flight_is_high(void);
 
 #endif /* DEMO_GAUGES_H */

@@ -27,6 +27,20 @@ void demo_yield(void)
     atomic_store_explicit(&noted_at, began + took, memory_order_relaxed);
 }
 
+void demo_give_way(bool way)
+{
+    static _Thread_local enum { UNKNOWN, NORMAL, GIVES_WAY, NOT_OURS } policy;
+
+    if (policy == UNKNOWN) {
+        policy = sched_getscheduler(0) == SCHED_OTHER ? NORMAL : NOT_OURS;
+    }
+    if (policy == (way ? NORMAL : GIVES_WAY)) {
+        const struct sched_param none = { 0 };
+        policy = sched_setscheduler(0, way ? SCHED_BATCH : SCHED_OTHER, &none) != 0 ? NOT_OURS
+                 : way ? GIVES_WAY : NORMAL;
+    }
+}
+
 bool demo_is_crowded(void)
 {
     return atomic_load_explicit(&average, memory_order_relaxed) > CROWDED_US

@@ -14,6 +14,11 @@
 /* Any thread. */
 void demo_yield(void);
 
+/* way: from now on the calling thread does not interrupt whoever runs when it is woken,
+ * it waits until that one sleeps or has used up its slice (SCHED_BATCH).  Else it is
+ * as it was.  A thread whose policy is the administrator's choice keeps it. */
+void demo_give_way(bool way);
+
 /* Was it away for milliseconds, the last few times?  Of this child; any thread. */
 bool demo_is_crowded(void);
 

@@ -1,9 +1,11 @@
 """How long a thread of httpd goes on with one client, and that nobody starves by it."""
+import os
 import threading
+from pathlib import Path
 
 import pytest
 
-from tools import http, paths, proc, wait
+from tools import fcgi, http, paths, proc, wait
 from tools.httpd import ALL_TO_PHP, event_sizes
 
 THREADS = 2
@@ -71,3 +73,50 @@ def test_clients_that_leave_while_they_are_waited_for(site):
             assert c.read().status == 200
     wait.until(lambda: len(h.access_log()) == 5 * THREADS, 5, "a line of the log for each request")
     assert http.get(h, "/x.php").status == 200
+
+
+# --- who interrupts whom ----------------------------------------------------------------------------------
+
+def policies(h) -> list[int]:
+    """Of all threads of httpd's children: os.SCHED_OTHER, os.SCHED_BATCH…"""
+    out = []
+    for pid in h.pids():
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            try:
+                out.append(os.sched_getscheduler(int(task.name)))
+            except ProcessLookupError:
+                pass
+    return out
+
+
+@pytest.fixture
+def working(httpd, responder):
+    """Answers take what PHP takes for a page, on a connection that stays."""
+    r = responder()
+    r.script([[0.002, fcgi.response("ok")]])
+    threads = 8 * (os.cpu_count() or 1)
+    return httpd(f"DemoBackend {r.url}\nDemoHealthCheck interval=1h\n{ALL_TO_PHP}", mpm_config=event_sizes(threads)).start()
+
+
+def test_where_many_requests_are_in_php_threads_of_httpd_do_not_interrupt_it(working, greedy):
+    load = greedy(working, 4 * os.cpu_count())
+    wait.until(lambda: os.SCHED_BATCH in policies(working), 30, "a thread that gives way")
+    load.stop()
+    wait.until(lambda: os.SCHED_BATCH not in policies(working), 30, "threads as they were")
+    assert http.get(working, "/x.php").status == 200
+
+
+def test_one_request_at_a_time_is_served_as_any_other(working):
+    for _ in range(50):
+        assert http.get(working, "/x.php").status == 200
+        assert os.SCHED_BATCH not in policies(working)
+
+
+def test_a_policy_that_the_administrator_chose_stays(working, greedy):
+    for pid in working.pids():
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setscheduler(int(task.name), os.SCHED_IDLE, os.sched_param(0))
+    load = greedy(working, 4 * os.cpu_count())
+    wait.until(lambda: len(working.access_log()) > 2000, 30, "requests")
+    load.stop()
+    assert set(policies(working)) == {os.SCHED_IDLE}

@@ -20,6 +20,7 @@ UNIT_TESTS = \
 	tests/unit/test_sc_direct \
 	tests/unit/test_balance \
 	tests/unit/test_shm_threads \
+	tests/unit/test_place \
 	tests/unit/test_pool \
 	tests/unit/test_endpoint
 if HAVE_CMOCKA
@@ -99,6 +100,9 @@ tests_unit_test_balance_LDADD = lib/libdemo.la $(CMOCKA_LIBS) $(APR_LIBS)
 tests_unit_test_shm_threads_SOURCES = %D%/test_shm_threads.c $(SHM_BED)
 tests_unit_test_shm_threads_CPPFLAGS = $(SHM_CPPFLAGS)
 tests_unit_test_shm_threads_LDADD = lib/libdemo.la $(CMOCKA_LIBS) $(APR_LIBS)
+tests_unit_test_place_SOURCES = %D%/test_place.c $(SHM_BED) $(DEMO_POOL)
+tests_unit_test_place_CPPFLAGS = $(SHM_CPPFLAGS)
+tests_unit_test_place_LDADD = lib/libdemo.la $(CMOCKA_LIBS) $(APR_LIBS)
 tests_unit_test_pool_SOURCES = %D%/test_pool.c $(SHM_BED) $(DEMO_POOL)
 tests_unit_test_pool_CPPFLAGS = $(SHM_CPPFLAGS)
 tests_unit_test_pool_LDADD = lib/libdemo.la $(CMOCKA_LIBS) $(APR_LIBS)
