@@ -1,10 +1,12 @@
 #include "fcgi-sidecar/relay/sc_relay.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "fcgi-sidecar/relay/sc_relay_core.h"
 #include "fcgi-sidecar/relay/sc_upstream.h"
@@ -57,6 +59,13 @@ static void init_timers(sc_relay *relay)
     sc_timer_init(&relay->accept_timer, sc_listen_resume);
 }
 
+static unsigned processors(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return n > 0 ? (unsigned)n : 1;
+}
+
 static apr_status_t relay_open(sc_relay *relay, char *error, size_t error_size)
 {
     const sc_relay_config *c = &relay->config;
@@ -106,6 +115,7 @@ apr_status_t sc_relay_create(sc_relay **out, const sc_relay_config *config,
     relay->mode = config->mode;
     relay->epoch = config->epoch;
     relay->loop.epoll_fd = relay->loop.bell_fd = -1;
+    relay->processors = processors();
     sc_list_init(&relay->loop.graves);
     sc_list_init(&relay->clients);
     sc_list_init(&relay->queue);
@@ -151,6 +161,36 @@ static apr_time_t earlier(apr_time_t a, apr_time_t b)
     return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
+/* With more requests in php-fpm than processors a relay that interrupts a script for each
+ * event finds one event at a time, and leaves the script's caches cold: a sixth of all
+ * answers.  One that waits until the script sleeps, or its slice is over, finds several
+ * (docs/performance.md).  In a hand-over milliseconds count, and few requests are let in. */
+static bool should_give_way(const sc_relay *relay)
+{
+    unsigned n = relay->processors;
+
+    return relay->mode == SC_RELAY_LOCAL && relay->few == 0
+        && relay->local.busy_count > (relay->gives_way ? n / 2 : n);
+}
+
+/* A policy that somebody chose for the program stays. */
+static void give_way(sc_relay *relay)
+{
+    const struct sched_param none = { 0 };
+    bool want = should_give_way(relay);
+
+    if (want == relay->gives_way || relay->policy_fixed) {
+        return;
+    }
+    if (sched_getscheduler(0) == (want ? SCHED_OTHER : SCHED_BATCH)
+        && sched_setscheduler(0, want ? SCHED_BATCH : SCHED_OTHER, &none) == 0) {
+        relay->gives_way = want;
+    }
+    else {
+        relay->policy_fixed = true;
+    }
+}
+
 static void *relay_main(void *data)
 {
     sc_relay *relay = data;
@@ -166,6 +206,7 @@ static void *relay_main(void *data)
         }
         was_drained = is_drained;
         sc_relay_publish(relay);
+        give_way(relay);
         if (!relay->dispatch_due && !relay->stopping) {
             until = earlier(until, relay->dispatch_at);
             sc_loop_turn(&relay->loop, until);

@@ -184,6 +184,10 @@ struct sc_relay {
 
     uint8_t    *scratch;        /* SC_SCRATCH bytes */
 
+    unsigned    processors;     /* of this machine */
+    bool        gives_way;      /* the relay's thread: it does not interrupt php-fpm */
+    bool        policy_fixed;   /* it can not, or somebody chose its policy */
+
     pthread_t   thread;
     bool        started;        /* the owner's thread: there is a thread to join */
     bool        stopping;
