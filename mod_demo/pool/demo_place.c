@@ -21,10 +21,10 @@
  * come back less often than this, that is a small part of what is done. */
 #define FLOW_US 1500
 
-/* A new connection that takes so many times longer than a kept one waits in the
- * listen queue; of half a second's requests one tells nothing. */
-#define QUEUED_TIMES  2
-#define FRESH_WEIGHT  4
+/* A request on a new connection that takes so many times longer than one on a kept one
+ * waited in the listen queue.  One alone tells nothing. */
+#define QUEUED_TIMES 2
+#define FRESH_WEIGHT 4
 
 /* Up to here a request is mostly PHP's computing. */
 #define PROMPT_US 10000
@@ -86,15 +86,29 @@ demo_conn *demo_place_take(demo_place *place, apr_time_t now)
     return conn;
 }
 
+/* The first request of a connection may be waiting in the listen queue: it is long if it
+ * takes that much more than others on new connections.  Else, where all wait there, rights
+ * would be lost before they are of use, so that all open connections, which wait there.
+ * Where some take microseconds the others are those that work for long. */
+static apr_interval_time_t long_for(const demo_place *place, const demo_conn *conn)
+{
+    bool may_queue = !conn->reused && !demo_place_is_brief(place);
+
+    return demo_place_long(place) + (may_queue ? QUEUED_TIMES * place->fresh : 0);
+}
+
 bool demo_place_take_over(demo_place *place, apr_time_t now)
 {
-    demo_conn *oldest = place->used;
+    demo_conn *conn = place->used;
 
-    if (oldest == NULL || now - oldest->taken < demo_place_long(place)) {
+    while (conn != NULL && now - conn->taken < long_for(place, conn)) {
+        conn = conn->next;
+    }
+    if (conn == NULL) {
         return false;
     }
-    demo_place_unuse(place, oldest);
-    oldest->counted = false;
+    demo_place_unuse(place, conn);
+    conn->counted = false;
     return true;
 }
 

@@ -58,8 +58,8 @@ demo_conn *demo_place_take(demo_place *place, apr_time_t now);
 void demo_place_use(demo_place *place, demo_conn *conn);
 void demo_place_unuse(demo_place *place, demo_conn *conn);
 
-/* Takes the right from the connection whose request began first, if it is long;
- * true: the caller has it, held stays. */
+/* Takes the right from the connection whose request began first of those that are
+ * long; true: the caller has it, held stays. */
 bool demo_place_take_over(demo_place *place, apr_time_t now);
 
 /* A connection came back: to the one who waits for too long, or among the idle ones. */

@@ -31,6 +31,29 @@ static void test_a_queue_of_own_making_ends(void **state)
     assert_false(demo_place_flows(&place, now));
 }
 
+/* A right stays with a connection that is in the listen queue as long as others are. */
+static void test_a_new_connection_may_wait_in_the_listen_queue(void **state)
+{
+    const apr_time_t now = demo_now();
+    demo_place place = { .held = 1, .service = 1000, .parties = 1 };
+    demo_conn conn = { .counted = true, .taken = now - 2 * demo_place_long(&place) };
+
+    (void)state;
+    demo_place_init(&place);
+    for (int i = 0; i < MANY; i++) {
+        demo_place_note_fresh(&place, 2 * demo_place_long(&place));
+    }
+    demo_place_use(&place, &conn);
+    assert_false(demo_place_take_over(&place, now));
+    conn.reused = true;                             /* a worker has it */
+    assert_true(demo_place_take_over(&place, now));
+    assert_false(conn.counted);
+    conn = (demo_conn){ .counted = true, .taken = now - 2 * demo_place_long(&place) };
+    demo_place_use(&place, &conn);
+    demo_place_note(&place, now, 50);               /* there are answers within microseconds */
+    assert_true(demo_place_take_over(&place, now));
+}
+
 /* Who waits as long as it takes anyway is not woken to look for something better. */
 static void test_looks_are_as_far_apart_as_waits_are_long(void **state)
 {
@@ -85,6 +108,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_queue_of_own_making_ends),
+        cmocka_unit_test(test_a_new_connection_may_wait_in_the_listen_queue),
         cmocka_unit_test(test_looks_are_as_far_apart_as_waits_are_long),
         cmocka_unit_test(test_a_thread_gives_way),
     };
