@@ -162,14 +162,15 @@ static apr_time_t earlier(apr_time_t a, apr_time_t b)
 }
 
 /* With more requests in php-fpm than processors a relay that interrupts a script for each
- * event finds one event at a time, and leaves the script's caches cold: a sixth of all
+ * event finds one event at a time, and leaves the script's caches cold: up to a sixth fewer
  * answers.  One that waits until the script sleeps, or its slice is over, finds several
- * (docs/performance.md).  In a hand-over milliseconds count, and few requests are let in. */
+ * (docs/performance.md).  Where somebody waits for a moment to hold the requests, as in a
+ * hand-over, milliseconds count. */
 static bool should_give_way(const sc_relay *relay)
 {
     unsigned n = relay->processors;
 
-    return relay->mode == SC_RELAY_LOCAL && relay->few == 0
+    return relay->mode == SC_RELAY_LOCAL && relay->few == 0 && sc_list_empty(&relay->waits)
         && relay->local.busy_count > (relay->gives_way ? n / 2 : n);
 }
 

@@ -101,7 +101,7 @@ apr_status_t demo_conn_open(demo_conn **out, const demo_target *target,
     conn->slot = target->slot;
     conn->use = target->use;
     conn->tcp = target->addr.sa.sa_family != AF_UNIX;
-    conn->keep = conn->counted = conn->reused = conn->brief = false;
+    conn->keep = conn->counted = conn->reused = conn->asked = conn->brief = false;
     conn->busy = 0;
     conn->taken = demo_now();
     conn->fd = socket(target->addr.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -31,7 +31,8 @@ typedef struct demo_conn {
     bool keep;              /* FCGI_KEEP_CONN is sent: the backend keeps it */
     bool counted;           /* has a right in demo_conns_acquire(): may be kept here; under the
                              * pool's lock, another thread may take the right over */
-    bool reused;            /* carries a further request */
+    bool reused;            /* carries a further request; under the pool's lock, but for its user */
+    bool asked;             /* the pool had none for the request it was opened for */
     bool brief;             /* answers come within microseconds: worth a look before sleeping */
     _Atomic apr_time_t taken; /* when the present request got it, demo_now(); others look how long ago */
     apr_interval_time_t busy; /* of all its requests */

@@ -25,11 +25,12 @@
  * waited in the listen queue.  One alone tells nothing. */
 #define QUEUED_TIMES 2
 #define FRESH_WEIGHT 4
+#define QUEUE_MAX_US 100000 /* longer than this the listen queue is no reason */
 
 /* Up to here a request is mostly PHP's computing. */
 #define PROMPT_US 10000
 
-/* Whoever waits looks after as long as it takes anyway whether it still pays. */
+/* A waiter looks whether it still pays; not before its turn is due. */
 #define LOOK_MIN_US 12000
 #define LOOK_MAX_US 25000
 
@@ -81,30 +82,36 @@ demo_conn *demo_place_take(demo_place *place, apr_time_t now)
         place->idle = conn->next;
         idle_counted(conn, -1);
         conn->taken = now;
+        conn->reused = true;
         demo_place_use(place, conn);
     }
     return conn;
 }
 
 /* The first request of a connection may be waiting in the listen queue: it is long if it
- * takes that much more than others on new connections.  Else, where all wait there, rights
- * would be lost before they are of use, so that all open connections, which wait there.
- * Where some take microseconds the others are those that work for long. */
+ * takes that much more than others on new connections.  Where all of them wait there, a
+ * right would else be lost before a worker has taken the connection, nothing would ever be
+ * kept, and so everybody would open connections, which wait there.  Where some answers take
+ * microseconds no queue is in the way, the others work for long. */
 static apr_interval_time_t long_for(const demo_place *place, const demo_conn *conn)
 {
-    bool may_queue = !conn->reused && !demo_place_is_brief(place);
+    apr_interval_time_t queue = QUEUED_TIMES * place->fresh;
 
-    return demo_place_long(place) + (may_queue ? QUEUED_TIMES * place->fresh : 0);
+    if (conn->reused || demo_place_is_brief(place)) {
+        return demo_place_long(place);
+    }
+    return demo_place_long(place) + (queue < QUEUE_MAX_US ? queue : QUEUE_MAX_US);
 }
 
 bool demo_place_take_over(demo_place *place, apr_time_t now)
 {
     demo_conn *conn = place->used;
+    apr_interval_time_t least = demo_place_long(place);
 
-    while (conn != NULL && now - conn->taken < long_for(place, conn)) {
+    while (conn != NULL && now - conn->taken >= least && now - conn->taken < long_for(place, conn)) {
         conn = conn->next;
     }
-    if (conn == NULL) {
+    if (conn == NULL || now - conn->taken < least) {
         return false;
     }
     demo_place_unuse(place, conn);
@@ -128,9 +135,10 @@ apr_interval_time_t demo_place_next_look(const demo_place *place)
 static void came_back(demo_place *place, apr_time_t now)
 {
     apr_interval_time_t since = now - place->came_back;
+    apr_interval_time_t most = 2 * FLOW_US * (place->parties > 1 ? place->parties : 1);
 
-    if (since > 2 * FLOW_US) {
-        since = 2 * FLOW_US; /* after a pause the next few tell how it is */
+    if (since > most) {
+        since = most; /* after a pause the next few tell how it is */
     }
     place->interval += (since - place->interval) / 8;
     place->came_back = now;
@@ -145,6 +153,7 @@ void demo_place_give(demo_place *place, demo_conn *conn, apr_time_t now)
         demo_place_leave(place, w);
         w->conn = conn;
         conn->taken = now;
+        conn->reused = true;
         demo_place_use(place, conn);
         pthread_cond_signal(&w->given);
         return;
@@ -253,7 +262,7 @@ void demo_place_note_fresh(demo_place *place, apr_interval_time_t took)
 
 bool demo_place_is_prompt(const demo_place *place)
 {
-    return !demo_place_is_brief(place) && place->service < PROMPT_US;
+    return place->service > 0 && place->service < PROMPT_US && !demo_place_is_brief(place);
 }
 
 bool demo_place_is_brief(const demo_place *place)

@@ -6,7 +6,7 @@
  *                          \--taken over: its request is long--> nobody's
  *
  * Who finds no connection takes over the right of the one whose request began
- * longest ago, if that is long: it is closed after its request unless a right is
+ * first of those that are long: it is closed after its request unless a right is
  * free by then, and the right goes where requests are short.  So a few long
  * requests do not stand in the way of many short ones.
  *
@@ -93,7 +93,7 @@ void demo_place_note(demo_place *place, apr_time_t now, apr_interval_time_t took
 /* One on a new connection did. */
 void demo_place_note_fresh(demo_place *place, apr_interval_time_t took);
 
-/* Does it take milliseconds?  Any thread, no lock. */
+/* Do answers take more than microseconds, and not more than ten milliseconds?  Any thread, no lock. */
 bool demo_place_is_prompt(const demo_place *place);
 
 /* Does the backend answer within microseconds?  Any thread, no lock. */

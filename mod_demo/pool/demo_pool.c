@@ -318,7 +318,6 @@ demo_conn *demo_pool_take(const demo_target *target, const demo_pool_conf *conf,
             return NULL;
         }
         if (conn->use == target->use && demo_conn_usable(conn)) {
-            conn->reused = true;
             conn->brief = demo_place_is_brief(place);
             return conn;
         }
@@ -399,7 +398,7 @@ void demo_pool_give(demo_conn *conn, const demo_pool_conf *conf)
     if (conn->counted) {
         demo_place_note(place, now, took);
     }
-    if (tells) {
+    if (tells && conn->asked) {
         demo_place_note_fresh(place, took);
     }
     kept = kept && !pool.stop && idle_put(place, conn, conf, now);

@@ -44,8 +44,9 @@ void demo_pool_unadmit(const demo_target *target);
  * nothing behind it).  It is kept, handed to a request that waits, or closed. */
 void demo_pool_give(demo_conn *conn, const demo_pool_conf *conf);
 
-/* Do requests take milliseconds there, which is PHP's computing for the most part?
- * Where they take less, threads let others run by themselves (demo_conn.brief). */
+/* Do requests take up to ten milliseconds there, which is PHP's computing for the most
+ * part, and none of them microseconds (there threads let others run by themselves,
+ * demo_conn.brief)? */
 bool demo_pool_is_prompt(const demo_target *target);
 
 /* Closes a connection, kept or not; NULL is allowed. */

@@ -101,13 +101,13 @@ static bool connect_failed(demo_exchange *x, apr_status_t rv)
 static bool connection_get(demo_exchange *x)
 {
     const demo_pool_conf *pool = &x->server->pool;
+    bool keep = false, may_repeat = !x->fresh_only && is_idempotent(x->r);
     apr_time_t before;
     apr_status_t rv;
-    bool keep = false;
 
     /* What may not be repeated gets a new connection: a kept one may be closed
      * by PHP at the moment it is used, and nobody could say what happened. */
-    if (!x->fresh_only && is_idempotent(x->r)) {
+    if (may_repeat) {
         x->conn = demo_pool_take(&x->target, pool, &keep);
     }
     if (x->conn != NULL) {
@@ -122,6 +122,7 @@ static bool connection_get(demo_exchange *x)
         }
         return connect_failed(x, rv);
     }
+    x->conn->asked = may_repeat;
     if (keep) {
         demo_pool_admitted(x->conn);
     }

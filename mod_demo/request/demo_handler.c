@@ -174,8 +174,9 @@ int demo_handler_proceed(demo_exchange *x)
     demo_in_flight(1);
     ok = demo_attempt_run(x);
     demo_in_flight(-1);
-    if (demo_client_of(x->r->connection) == NULL) {
-        demo_give_way(false); /* no demo_turn_end() follows */
+    if (!ok || x->answer.redirect != NULL || x->r->main != NULL
+        || demo_client_of(x->r->connection) == NULL) {
+        demo_give_way(false); /* something else than the end of the client's request follows */
     }
     return ok ? finish(x) : give_up(x);
 }

@@ -29,15 +29,16 @@ void demo_yield(void)
 
 void demo_give_way(bool way)
 {
-    static _Thread_local enum { UNKNOWN, NORMAL, GIVES_WAY, NOT_OURS } policy;
+    static _Thread_local bool gives_way;
+    const struct sched_param none = { 0 };
 
-    if (policy == UNKNOWN) {
-        policy = sched_getscheduler(0) == SCHED_OTHER ? NORMAL : NOT_OURS;
+    /* Asked each time: somebody may have set a policy while httpd runs. */
+    if (way != gives_way && sched_getscheduler(0) == (way ? SCHED_OTHER : SCHED_BATCH)) {
+        (void)sched_setscheduler(0, way ? SCHED_BATCH : SCHED_OTHER, &none);
+        gives_way = way;
     }
-    if (policy == (way ? NORMAL : GIVES_WAY)) {
-        const struct sched_param none = { 0 };
-        policy = sched_setscheduler(0, way ? SCHED_BATCH : SCHED_OTHER, &none) != 0 ? NOT_OURS
-                 : way ? GIVES_WAY : NORMAL;
+    else if (!way) {
+        gives_way = false;
     }
 }
 

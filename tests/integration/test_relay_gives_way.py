@@ -3,17 +3,16 @@ from __future__ import annotations
 
 import os
 import threading
-from pathlib import Path
 
 import pytest
 
-from tools import fcgi, wait
+from tools import fcgi, proc, wait
 
 CROWD = (os.cpu_count() or 1) + 2   # requests, more than there are processors
 
 
 def gives_way(r) -> bool:
-    return any(os.sched_getscheduler(int(t.name)) == os.SCHED_BATCH for t in Path(f"/proc/{r.pid}/task").iterdir())
+    return os.SCHED_BATCH in proc.policies([r.pid])
 
 
 class Crowd:

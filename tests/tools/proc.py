@@ -169,6 +169,18 @@ def descendants(pid: int) -> list[int]:
     return out
 
 
+def policies(pids) -> list[int]:
+    """Of all threads of these processes: os.SCHED_OTHER, os.SCHED_BATCH…"""
+    out = []
+    for pid in pids:
+        for task in Path(f"/proc/{pid}/task").glob("*"):
+            try:
+                out.append(os.sched_getscheduler(int(task.name)))
+            except ProcessLookupError:      # it ended meanwhile
+                pass
+    return out
+
+
 def title(pid: int) -> str:
     """Its command line, as ps shows it."""
     try:

@@ -10,14 +10,29 @@
 
 enum { MANY = 16, TOO_LATE_US = 40000 };
 
+/* Connections came back so far apart, for a while. */
+static void come_back(demo_place *place, demo_conn *conn, apr_time_t *now, apr_interval_time_t every)
+{
+    for (int i = 0; i < 4 * MANY; i++) {
+        *now += every;
+        assert_ptr_equal(demo_place_take(place, *now), conn);
+        demo_place_unuse(place, conn);
+        demo_place_give(place, conn, *now);
+    }
+}
+
 /* New connections that wait in the listen queue fill it for each other: then it counts
  * what comes back to all children, and they are opened no more. */
 static void test_a_queue_of_own_making_ends(void **state)
 {
-    const apr_time_t now = demo_now();
-    demo_place place = { .held = 3, .interval = 2000, .came_back = now, .service = 5000, .parties = 2 };
+    apr_time_t now = demo_now();
+    demo_place place = { .held = 1, .service = 5000, .parties = 2 };
+    demo_conn conn = { .slot = -1, .counted = true };
 
     (void)state;
+    demo_place_init(&place);
+    demo_place_give(&place, &conn, now);
+    come_back(&place, &conn, &now, 2500);
     assert_false(demo_place_flows(&place, now));    /* nothing is known of new ones */
     for (int i = 0; i < MANY; i++) {
         demo_place_note_fresh(&place, 5000);
@@ -27,8 +42,14 @@ static void test_a_queue_of_own_making_ends(void **state)
         demo_place_note_fresh(&place, 20000);
     }
     assert_true(demo_place_flows(&place, now));
+    come_back(&place, &conn, &now, 5000);
+    assert_false(demo_place_flows(&place, now));    /* too rarely for two */
+    come_back(&place, &conn, &now, 2500);
+    assert_true(demo_place_flows(&place, now));
     place.parties = 1;
     assert_false(demo_place_flows(&place, now));
+    come_back(&place, &conn, &now, 1000);
+    assert_true(demo_place_flows(&place, now));
 }
 
 /* A right stays with a connection that is in the listen queue as long as others are. */
