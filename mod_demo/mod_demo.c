@@ -70,6 +70,7 @@ static void hooks(apr_pool_t *p)
     ap_hook_resume_connection(demo_park_resume, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_map_to_storage(demo_path_map_to_storage, NULL, NULL, APR_HOOK_LAST);
     ap_hook_fixups(demo_path_fixup, after_dir, NULL, APR_HOOK_LAST);
+    ap_hook_handler(demo_handler_before, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(demo_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(demo_health_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(demo_metrics_handler, NULL, NULL, APR_HOOK_MIDDLE);

@@ -174,9 +174,8 @@ int demo_handler_proceed(demo_exchange *x)
     demo_in_flight(1);
     ok = demo_attempt_run(x);
     demo_in_flight(-1);
-    if (!ok || x->answer.redirect != NULL || x->r->main != NULL
-        || demo_client_of(x->r->connection) == NULL) {
-        demo_give_way(false); /* something else than the end of the client's request follows */
+    if (demo_client_of(x->r->connection) == NULL) {
+        demo_give_way(false); /* no demo_turn_end() follows */
     }
     return ok ? finish(x) : give_up(x);
 }
@@ -192,12 +191,25 @@ void demo_handler_abandon(demo_exchange *x)
     ap_run_log_transaction(x->r);
 }
 
+static bool is_ours(const request_rec *r)
+{
+    return r->handler != NULL && strcmp(r->handler, DEMO_HANDLER_FCGI) == 0;
+}
+
+int demo_handler_before(request_rec *r)
+{
+    if (!is_ours(r)) {
+        demo_give_way(false);
+    }
+    return DECLINED;
+}
+
 int demo_handler(request_rec *r)
 {
     demo_exchange *x;
     int status;
 
-    if (r->handler == NULL || strcmp(r->handler, DEMO_HANDLER_FCGI) != 0) {
+    if (!is_ours(r)) {
         return DECLINED;
     }
     demo_hand_on_taken();

@@ -6,6 +6,10 @@
 
 #include "mod_demo/exchange/demo_exchange.h"
 
+/* Before any handler: a thread that gave way (demo_turn.h) does so no more where the
+ * request is another handler's, which may work, wait or start a program.  DECLINED. */
+int demo_handler_before(request_rec *r);
+
 /* DECLINED when the handler's name is another; OK, DONE, or a status that httpd
  * answers with (ErrorDocument applies). */
 int demo_handler(request_rec *r);

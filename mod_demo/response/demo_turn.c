@@ -58,7 +58,6 @@ void demo_turn_begin(conn_rec *c)
 {
     demo_client *client = demo_client_get(c);
 
-    demo_give_way(false); /* it had waited for this request; which may be anything */
     atomic_fetch_add_explicit(&turn.busy, 1, memory_order_relaxed);
     if (!c->data_in_input_filters) { /* the listener brings it */
         client->turn = 0;

@@ -17,7 +17,7 @@
  * that are idle, into which their clients may just be sending).
  *
  * While many requests are in PHP a thread gives way (demo_yield.h) from when it sends
- * one until the client's next request is there, or the thread leaves the client.
+ * one until another handler has a request, or the thread leaves the client.
  *
  * Asynchronous MPMs only; with the others a thread stays with its client anyway.
  */
