@@ -81,12 +81,19 @@ def test_clients_that_leave_while_they_are_waited_for(site):
 CROWD = (os.cpu_count() or 1) + 4       # clients, more than there are processors
 
 
+CGI = "#!/bin/sh\necho Content-Type: text/plain\necho\ncut -d ' ' -f 41 /proc/$$/stat\n"    # its policy
+
+
 @pytest.fixture
-def working(httpd, responder):
-    """httpd, the responder: answers take what PHP takes for a page, on connections that stay."""
+def working(httpd, responder, tmp):
+    """httpd, the responder: answers take what PHP takes for a page, on connections that stay; /cgi tells its policy."""
     r = responder()
     r.script([0.002, fcgi.response("ok")])
-    h = httpd(f"DemoBackend {r.url}\nDemoHealthCheck interval=1h\n{ALL_TO_PHP}", mpm_config=event_sizes(2 * CROWD))
+    script = tmp / "policy"
+    script.write_text(CGI)
+    script.chmod(0o755)
+    h = httpd(f"DemoBackend {r.url}\nDemoHealthCheck interval=1h\n{ALL_TO_PHP}ScriptAlias /cgi {script}\n"
+              f"<Location /cgi>\n    SetHandler cgi-script\n    Options +ExecCGI\n    Require all granted\n</Location>\n", ["alias", "cgi"], mpm_config=event_sizes(2 * CROWD))
     return h.start(), r
 
 
@@ -101,6 +108,20 @@ def test_where_many_requests_are_in_php_threads_of_httpd_do_not_interrupt_it(wor
     load.stop()
     wait.until(lambda: not gives_way(h), 30, "threads as they were")
     assert http.get(h, "/x.php").status == 200
+
+
+def test_a_program_that_another_handler_starts_does_not_inherit_it(working, greedy):
+    h, _ = working
+    load = greedy(h, CROWD)
+    wait.until(lambda: gives_way(h), 30, "a thread that gives way")
+    for _ in range(5):
+        with http.Connection(h.port) as c:      # most likely by the thread that had the first one
+            for path in ("/x.php", "/cgi"):
+                c.request("GET", path)
+                answer = c.read()
+                assert answer.status == 200
+        assert int(answer.text) == os.SCHED_OTHER
+    load.stop()
 
 
 def test_a_thread_with_the_only_request_is_as_any_other(working):
