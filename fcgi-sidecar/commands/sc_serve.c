@@ -386,6 +386,7 @@ apr_status_t sc_serve(const sc_options *o, sc_error *err)
             sc_memory_tidy(sc_now_ms(), &tidy_at);
         }
         sc_info("SC0101", "ending, after at most --lame-duck");
+        sc_handoff_leave(&s.node);
         end_gently(&s.node, &signals);
     }
     close_parts(&s);

@@ -49,6 +49,22 @@ static bool is_live(const char *path, const char *database)
     return false;
 }
 
+/* A log or a journal of an earlier file: SQLite would put it into the copy. */
+static apr_status_t check_alone(const char *file, sc_error *err)
+{
+    static const char *const suffixes[] = { "-wal", "-journal" };
+    char path[PATH_MAX + 16];
+
+    for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+        snprintf(path, sizeof(path), "%s%s", file, suffixes[i]);
+        if (access(path, F_OK) == 0) {
+            return sc_error_set(err, SC_EUSAGE, "%s is there, of an earlier %s that is open or was not "
+                                "closed: name another file, or remove both", path, file);
+        }
+    }
+    return APR_SUCCESS;
+}
+
 /* The file of another than the primary lies behind it, and that of a standby may
  * hold half a transaction. */
 static apr_status_t check_current(const sc_options *o, sc_error *err)
@@ -87,7 +103,10 @@ apr_status_t sc_tools_snapshot(const sc_options *o, sc_error *err)
         return sc_error_set(err, SC_EUSAGE, "%s belongs to the live database (--database %s); name "
                             "another file", o->file, o->database);
     }
-    rv = check_current(o, err);
+    rv = check_alone(o->file, err);
+    if (rv == APR_SUCCESS) {
+        rv = check_current(o, err);
+    }
     if (rv != APR_SUCCESS) {
         return rv;
     }

@@ -13,6 +13,7 @@
 #include "fcgi-sidecar/base/sc_log.h"
 #include "fcgi-sidecar/database/sc_db_file.h"
 #include "fcgi-sidecar/database/sc_owner.h"
+#include "fcgi-sidecar/handoff/sc_install.h"
 #include "fcgi-sidecar/node/sc_work.h"
 
 static apr_status_t seed_path(const sc_node *n, char out[PATH_MAX], sc_error *err)
@@ -65,9 +66,16 @@ static apr_status_t install_seed(sc_node *n, const char *staged, const sc_author
 
     SC_STEP("install-seed");
     if (access(staged, F_OK) == 0) {
-        rv = sc_file_rename(staged, n->options->database, err);
-        sc_info("SC0405", "first deployment: %s is %s", n->options->database,
-                n->options->seed_database);
+        /* There is no database, but its log or journal may have been left: SQLite would put
+         * that into the new one. */
+        rv = sc_install_set_aside(n->options->database, err);
+        if (rv == APR_SUCCESS) {
+            rv = sc_file_rename(staged, n->options->database, err);
+        }
+        if (rv == APR_SUCCESS) {
+            sc_info("SC0405", "first deployment: %s is %s", n->options->database,
+                    n->options->seed_database);
+        }
     }
     else {
         sc_warn("SC0406", "first deployment: adopting the database that is there, %s",

@@ -216,6 +216,13 @@ void sc_handoff_join(sc_node *n)
     }
 }
 
+void sc_handoff_leave(sc_node *n)
+{
+    pthread_mutex_lock(&n->lock);
+    n->leaving = true;
+    pthread_mutex_unlock(&n->lock);
+}
+
 /* From here on a standby gives no promise.  True: one is out already. */
 static bool leave(sc_node *n, sc_state *state)
 {

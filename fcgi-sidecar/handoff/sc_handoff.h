@@ -15,6 +15,9 @@ apr_status_t sc_handoff_recover(sc_node *n, sc_error *err);
  * its progress until it ends. */
 void sc_handoff_hook(sc_node *n, sc_control_request *request);
 
+/* From here on this instance, if it is a standby, gives no promise. */
+void sc_handoff_leave(sc_node *n);
+
 /* Ends the thread; n->stopping is set. */
 void sc_handoff_join(sc_node *n);
 

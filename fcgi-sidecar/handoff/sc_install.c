@@ -43,23 +43,43 @@ static apr_status_t check_and_sync(const sc_install *image, sc_error *err)
         ? sc_error_errno(err, job.rv, "can not sync %s", image->incoming) : rv;
 }
 
-/* A database of unknown origin in the place of the new one is set aside. */
-static void set_aside(const sc_node *n, bool unknown)
+/* PATH becomes PATH.replaced-TIME, with its log and journal, without which it may lack
+ * what was committed; they go first, so that no crash leaves them to a file that is not
+ * theirs. */
+apr_status_t sc_install_set_aside(const char *database, sc_error *err)
 {
-    char aside[PATH_MAX + 32], path[PATH_MAX + 8];
-    static const char *const suffixes[] = { "-wal", "-shm", "-journal" };
+    static const char *const suffixes[] = { "-wal", "-journal", "" };
+    char aside[PATH_MAX + 48], path[PATH_MAX + 16];
+    long long now = (long long)(sc_wall_ms() / 1000);
+    bool any = false;
     size_t i;
 
-    if (unknown && access(n->options->database, F_OK) == 0) {
-        snprintf(aside, sizeof(aside), "%s.replaced-%lld", n->options->database,
-                 (long long)(sc_wall_ms() / 1000));
-        if (rename(n->options->database, aside) == 0) {
-            sc_warn("SC0412", "a database that is not of the lineage was here; it is now %s",
-                    aside);
+    for (i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+        snprintf(path, sizeof(path), "%s%s", database, suffixes[i]);
+        snprintf(aside, sizeof(aside), "%s.replaced-%lld%s", database, now, suffixes[i]);
+        if (rename(path, aside) == 0) {
+            any = true;
+        }
+        else if (errno != ENOENT) {
+            return sc_error_errno(err, errno, "can not set %s aside, which is not of the lineage", path);
         }
     }
-    for (i = 0; i < 3; i++) {
-        snprintf(path, sizeof(path), "%s%s", n->options->database, suffixes[i]);
+    if (any) {
+        sc_warn("SC0412", "a database that is not of the lineage was here; it is now %s.replaced-%lld",
+                database, now);
+    }
+    return APR_SUCCESS;
+}
+
+/* What SQLite has beside a file that is replaced is of the file of before. */
+static void remove_companions(const char *database)
+{
+    static const char *const suffixes[] = { "-wal", "-shm", "-journal" };
+    char path[PATH_MAX + 16];
+    size_t i;
+
+    for (i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+        snprintf(path, sizeof(path), "%s%s", database, suffixes[i]);
         unlink(path);
     }
 }
@@ -72,8 +92,11 @@ apr_status_t sc_install_image(sc_node *n, const sc_install *image, sc_error *err
     if (rv == APR_SUCCESS) {
         rv = sc_owner_apply(image->fd, o->database, o->owner, image->mode, err);
     }
+    if (rv == APR_SUCCESS && !n->image_known) {
+        rv = sc_install_set_aside(o->database, err);
+    }
     if (rv == APR_SUCCESS) {
-        set_aside(n, !n->image_known);
+        remove_companions(o->database);
         SC_STEP("install");
         rv = sc_file_rename(image->incoming, o->database, err);
     }

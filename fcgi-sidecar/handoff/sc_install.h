@@ -13,6 +13,9 @@ typedef struct {
     bool checked;         /* its pages are those of a database that was checked */
 } sc_install;
 
+/* Renames what lies at the path, database, log and journal, to PATH.replaced-TIME… */
+apr_status_t sc_install_set_aside(const char *database, sc_error *err);
+
 /* Checks the file, unless it was, makes it durable, sets owner and mode, and
  * renames it to --database.  A database of unknown origin that is there is
  * renamed, not lost.  On failure --database is what it was. */

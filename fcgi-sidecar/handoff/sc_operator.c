@@ -26,22 +26,34 @@ static apr_status_t swap_by_force(sc_node *n, const sc_authority_record *old,
     return rv == SC_ENONE ? sc_takeover_create(n, new_record, err) : rv;
 }
 
+/* Is there nobody at its address, or somebody else by now?  One that answers with an
+ * error, such as that the clocks differ, is there; one with another key is no instance of
+ * ours. */
 static apr_status_t is_silent(sc_node *n, const sc_state *state, const sc_member *m,
                               const char *what, sc_error *err)
 {
     sc_peer_call call;
+    sc_member self = { .uid = "" };
     json_t *who = NULL;
     char name[32] = "?";
+    sc_error why = { 0, "" };
     apr_status_t rv;
 
     sc_node_call(n, &call, state, m->control, "/v1/who", "");
-    rv = sc_peer_request(&call, NULL, &who, NULL);
+    rv = sc_peer_request(&call, NULL, &who, &why);
     sc_json_string(who, "state", name, sizeof(name));
+    (void)sc_member_from_json(&self, json_object_get(who, "self"));
     json_decref(who);
-    return rv != APR_SUCCESS ? APR_SUCCESS
-        : sc_error_set(err, SC_EREFUSED, "%s %s answers (%s): %s", what, m->control, name,
-                       state->id == SC_STATE_FENCED ? "it will take the GRANT"
-                                                    : "use its pre-stop");
+    if (rv != APR_SUCCESS) {
+        return rv < APR_OS_START_USERERR || rv == SC_EAUTH ? APR_SUCCESS
+            : sc_error_set(err, SC_EREFUSED, "%s %s may be alive: %s; end it first", what, m->control,
+                           why.text);
+    }
+    if (self.uid[0] != '\0' && strcmp(self.uid, m->uid) != 0) {
+        return APR_SUCCESS;
+    }
+    return sc_error_set(err, SC_EREFUSED, "%s %s answers (%s): %s", what, m->control, name,
+                        state->id == SC_STATE_FENCED ? "it will take the GRANT" : "use its pre-stop");
 }
 
 /* A FENCED instance whose successor is gone: the swap takes the next epoch

@@ -458,14 +458,21 @@ static apr_status_t check_authority(sc_node *n, sc_error *err)
         sc_warn("SC0408", "going on as the primary of the state file: %s", why.text);
         return APR_SUCCESS;
     }
-    return confirm_record(n, rv, &r, err);
+    rv = confirm_record(n, rv, &r, &why);
+    if (rv == APR_SUCCESS || rv == SC_EREFUSED || rv == SC_ECHANGED) {
+        return rv == APR_SUCCESS ? rv : sc_error_set(err, rv, "%s", why.text);
+    }
+    sc_warn("SC0408", "going on as the primary of the state file: %s", why.text);
+    return APR_SUCCESS;
 }
 
 apr_status_t sc_start_recover(sc_node *n, sc_error *err)
 {
     apr_status_t rv = APR_SUCCESS;
 
-    n->image_known = n->state.id != SC_STATE_EMPTY;
+    /* Before an instance first had the whole, and noted its digest, what lies there is not ours. */
+    n->image_known = n->state.id != SC_STATE_EMPTY
+        && (n->state.id != SC_STATE_SYNCING || n->state.digest != 0);
     if (n->state.id != SC_STATE_SYNCING && n->state.id != SC_STATE_STANDBY) {
         sc_sync_clean(n); /* those two go on with it */
     }
