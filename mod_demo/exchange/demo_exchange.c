@@ -34,8 +34,8 @@ static bool timed_out(demo_exchange *x, enum demo_phase phase, bool total)
     if (total) {
         return demo_fail_total(x, NULL);
     }
-    demo_fail(x, phase, HTTP_GATEWAY_TIME_OUT, APR_TIMEUP,
-              phase == DEMO_PHASE_SEND ? "DemoTimeout send= ran out"
+    demo_fail(x, phase, phase == DEMO_PHASE_CLIENT ? HTTP_REQUEST_TIME_OUT : HTTP_GATEWAY_TIME_OUT,
+              APR_TIMEUP, phase == DEMO_PHASE_SEND ? "DemoTimeout send= ran out"
               : phase == DEMO_PHASE_CLIENT ? "the client sent nothing for httpd's Timeout"
               : "DemoTimeout read= ran out");
     x->failure.elsewhere_only = true;

@@ -312,7 +312,8 @@ static bool queue_wait(demo_exchange *x, bool *ok, int *slot, bool *stale)
             *ok = attempt(x, -1, slot, stale);
             x->sample.attempts += x->sent != 0; /* looking counts for nothing, asking does */
         }
-    } while (!give_up && !*ok && x->failure.queueable);
+    } while (!give_up && !*ok && x->failure.queueable
+             && !(x->request.streamed && x->sample.request_bytes > 0)); /* what was sent is gone */
     demo_queue_leave();
     x->sample.queue_us = demo_now() - entered;
     return !give_up;

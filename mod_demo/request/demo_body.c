@@ -221,15 +221,16 @@ int demo_body_begin(demo_exchange *x)
 
     request->stated_len = stated == 0 ? 0 : -1;
     demo_spool_init(&request->body, &x->dir->spool, DEMO_DIR_REQUEST, r->pool);
-    request->has_body = announced(r, stated);
+    request->has_body = announced(r, stated) && !is_after_error(r);
     if (!request->has_body) {
+        request->stated_len = is_after_error(r) ? 0 : request->stated_len;
         return OK;
     }
     if (ap_get_limit_req_body(r) > 0 && stated > ap_get_limit_req_body(r)) {
         return over_limit(x, stated);
     }
     request->incoming = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-    if (!x->dir->request_buffering && stated > 0 && !is_filtered(r) && !is_after_error(r)) {
+    if (!x->dir->request_buffering && stated > 0 && !is_filtered(r)) {
         request->streamed = true;
         request->stated_len = stated;
         return OK;

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from tools import fcgi, http, ports, wait
-from tools.httpd import ALL_TO_PHP
+from tools.httpd import ALL_TO_PHP, METRICS_PAGE
 from tools.responder import At, Close, Responder, Stall
 
 FAST = "DemoHealthCheck interval=1h\n"
@@ -174,6 +174,31 @@ def test_send_timeout(httpd, responder):
     h.error_log.claim("DM1003.*send: DemoTimeout send= ran out", count=1)
     assert http.post(h, "/x.php", b"x" * (32 << 20)).status == 504
     noted(h, "send: ")
+
+
+def test_a_streamed_body_is_sent_once_from_the_queue_too(httpd):
+    """What a backend had of it, before it said that it is overloaded, is gone: another attempt would send the rest."""
+    port = ports.free_port()
+    h = httpd(conf("DemoRequestBuffering off", "DemoTimeout queue=30s", backend=f"fcgi://127.0.0.1:{port}") + METRICS_PAGE).start()
+    h.error_log.claim("DM1003.*OVERLOADED", count=1)
+    answers = []
+    t = threading.Thread(target=lambda: answers.append(http.post(h, "/x.php", b"0123456789" * 1000)))
+    t.start()
+    wait.until(lambda: "demo_queue_length 1" in http.get(h, "/metrics").text, 20, "the request waits in the queue")
+    with Responder(fcgi.end_request(protocol_status=fcgi.OVERLOADED), fcgi.response("ran"), port=port) as b:
+        t.join(60)
+        assert len(b.requests) == 1 and len(b.requests[0].stdin) == 10000
+    assert answers[0].status == 503 and answers[0].header("Retry-After")
+
+
+@pytest.mark.parametrize("buffering", ["on", "off"])
+def test_a_client_that_stops_sending_is_no_fault_of_the_backend(httpd, responder, buffering):
+    h = httpd(conf("Timeout 1", f"DemoRequestBuffering {buffering}", backend=responder().url)).start()
+    h.error_log.claim("DM1003.*client: the client sent nothing", optional=True)
+    with http.Connection(h.port) as c:
+        c.request("POST", "/x.php", {"Content-Length": "10"}, b"1")
+        wait.until(lambda: [x for x in h.access_log() if "POST /x.php" in x], 30, "the end of the request")
+    assert '" 408 ' in h.access_log()[-1]
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -160,6 +160,20 @@ def test_error_document_by_a_script_after_the_body_was_read(httpd, responder, bu
         assert c.read().text == "POST /next.php c=d"
 
 
+@pytest.mark.parametrize("limit", ["LimitRequestBody 10", "DemoSpool memory=10 max=10"])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_error_document_by_a_script_of_a_body_that_is_too_long(httpd, responder, limit, chunked):
+    """The limit holds for its path as well, but it gets no body."""
+    b = responder(lambda ex: fcgi.response(f"{ex.params['REQUEST_METHOD']} {ex.params['SCRIPT_NAME']} {ex.stdin.decode()}"))
+    h = httpd(f"DemoBackend {b.url}\n{limit}\nErrorDocument 413 /sorry.php\n{PHP}").start()
+    h.error_log.claim("DM10", optional=True)
+    h.error_log.claim("AH", optional=True)
+    body = b"x" * 4000
+    r = http.post_chunked(h, "/upload.php", [body[:900], body[900:]]) if chunked else http.post(h, "/upload.php", body)
+    assert (r.status, r.text) == (413, "GET /sorry.php ")
+    assert len(b.requests) == 1
+
+
 @pytest.mark.parametrize("buffering", ["on", "off"])
 def test_client_that_reads_no_more_is_dropped_after_timeout(httpd, fpm, buffering):
     """A streamed answer ends with httpd's Timeout, and PHP's worker is free; a buffered one has long left PHP."""
