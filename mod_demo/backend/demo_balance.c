@@ -74,18 +74,17 @@ static choice part_at(const part *p, unsigned k)
     return c;
 }
 
-/* Neither held back nor found down by its health check. */
+/* By its health check, lately. */
+static int found_down(choice c, int64_t now)
+{
+    return atomic_load_explicit(&demo_seg->addrs[c.slot].health, memory_order_relaxed) == DEMO_HEALTH_DOWN
+           && !demo_backend_unchecked(c.backend, c.slot, now);
+}
+
 static int usable(choice c, int64_t now)
 {
-    const demo_shm_addr *a = &demo_seg->addrs[c.slot];
-
-    if (atomic_load_explicit(&a->held_until, memory_order_relaxed) > now) {
-        return 0;
-    }
-    if (atomic_load_explicit(&a->health, memory_order_relaxed) != DEMO_HEALTH_DOWN) {
-        return 1;
-    }
-    return demo_backend_unchecked(c.backend, c.slot, now);
+    return atomic_load_explicit(&demo_seg->addrs[c.slot].held_until, memory_order_relaxed) <= now
+           && !found_down(c, now);
 }
 
 static int32_t load_of(choice c)
@@ -121,16 +120,16 @@ static choice part_choose(const part *p, int avoid, int64_t now)
     return best;
 }
 
-/* Nothing is usable: the one that is held back for the shortest time, so that a
- * sole backend is always tried. */
-static choice part_last_resort(const part *p, int avoid)
+/* Nothing is usable: the one that is held back for the shortest time, of all or of those
+ * that were not found down. */
+static choice part_last_resort(const part *p, int avoid, int all, int64_t now)
 {
     choice best = { NULL, -1 };
     int64_t best_until = 0;
 
     for (unsigned i = 0; i < p->n; i++) {
         choice c = part_at(p, i);
-        if (c.slot < 0 || (c.slot == avoid && p->n > 1)) {
+        if (c.slot < 0 || (c.slot == avoid && p->n > 1) || (!all && found_down(c, now))) {
             continue;
         }
         int64_t until = atomic_load(&demo_seg->addrs[c.slot].held_until);
@@ -158,7 +157,13 @@ static choice cluster_choose(const demo_cluster *cluster, int avoid)
         c = part_choose(&primary, -1, now);
     }
     if (c.slot < 0) {
-        c = part_last_resort(primary.n > 0 ? &primary : &backup, avoid);
+        c = part_last_resort(&primary, avoid, 0, now);
+    }
+    if (c.slot < 0) {
+        c = part_last_resort(&backup, avoid, 0, now);
+    }
+    if (c.slot < 0) { /* a sole backend is always tried */
+        c = part_last_resort(primary.n > 0 ? &primary : &backup, avoid, 1, now);
     }
     return c;
 }

@@ -141,6 +141,10 @@ static void conclude(check *c, int64_t now)
     demo_text_store(&a->text_seq, a->text, DEMO_HEALTH_TEXT_MAX, text);
     atomic_store(&a->checked_at, now);
     atomic_store(&a->health, state);
+    if (old == DEMO_HEALTH_DOWN && state == DEMO_HEALTH_UP) { /* what failed was before */
+        atomic_store(&a->failures, 0);
+        atomic_store(&a->held_until, 0);
+    }
     if (!good) {
         atomic_store(&demo_seg->backends[c->backend->index].resolve_now, 1);
     }

@@ -185,6 +185,28 @@ static void test_last_one_is_never_out(void **state)
     assert_int_equal(pick(-1), a); /* what was found out about a is too old */
 }
 
+/* Held back for a moment after a failure is better than not answering at all. */
+static void test_what_was_found_down_comes_last(void **state)
+{
+    const char *urls[] = { "unix:/a", "unix:/b", NULL }, *backups[] = { "unix:/backup", NULL };
+
+    begin(urls, backups);
+    int a = pick(-1), b = pick(a), backup;
+    atomic_store(&demo_seg->addrs[a].health, DEMO_HEALTH_DOWN);
+    atomic_store(&demo_seg->addrs[a].checked_at, demo_now());
+    atomic_store(&demo_seg->addrs[b].held_until, demo_now() + 9000000);
+    backup = pick(-1);
+    assert_true(backup != a && backup != b);
+    atomic_store(&demo_seg->addrs[backup].held_until, demo_now() + 5000000);
+    assert_int_equal(pick(-1), b);
+    atomic_store(&demo_seg->addrs[b].health, DEMO_HEALTH_DOWN);
+    atomic_store(&demo_seg->addrs[b].checked_at, demo_now());
+    assert_int_equal(pick(-1), backup);
+    atomic_store(&demo_seg->addrs[backup].health, DEMO_HEALTH_DOWN);
+    atomic_store(&demo_seg->addrs[backup].checked_at, demo_now());
+    assert_int_equal(pick(-1), a);                  /* somebody is tried always */
+}
+
 static void test_backup(void **state)
 {
     const char *urls[] = { "unix:/a", NULL }, *backups[] = { "unix:/backup", NULL };
@@ -415,6 +437,7 @@ int main(void)
         cmocka_unit_test(test_fewer_outstanding_wins),
         cmocka_unit_test(test_failure_holds_back_and_success_forgives),
         cmocka_unit_test(test_last_one_is_never_out),
+        cmocka_unit_test(test_what_was_found_down_comes_last),
         cmocka_unit_test(test_backup),
         cmocka_unit_test(test_addresses_keep_their_slots),
         cmocka_unit_test(test_retired_slots_are_used_again_when_nobody_needs_them),
