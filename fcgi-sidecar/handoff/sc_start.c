@@ -453,16 +453,17 @@ static apr_status_t check_authority(sc_node *n, sc_error *err)
     sc_authority_record r;
     sc_error why = { 0, "" };
     apr_status_t rv = sc_authority_read(&n->authority, &r, &why);
+    bool asked = rv == APR_SUCCESS || rv == SC_ENONE;
 
-    if (rv != APR_SUCCESS && rv != SC_ENONE) {
+    if (asked) {
+        rv = confirm_record(n, rv, &r, &why);
+    }
+    if (asked && (rv == SC_EREFUSED || rv == SC_ECHANGED)) {
+        return sc_error_set(err, rv, "%s", why.text);
+    }
+    if (rv != APR_SUCCESS) {
         sc_warn("SC0408", "going on as the primary of the state file: %s", why.text);
-        return APR_SUCCESS;
     }
-    rv = confirm_record(n, rv, &r, &why);
-    if (rv == APR_SUCCESS || rv == SC_EREFUSED || rv == SC_ECHANGED) {
-        return rv == APR_SUCCESS ? rv : sc_error_set(err, rv, "%s", why.text);
-    }
-    sc_warn("SC0408", "going on as the primary of the state file: %s", why.text);
     return APR_SUCCESS;
 }
 
@@ -470,8 +471,7 @@ apr_status_t sc_start_recover(sc_node *n, sc_error *err)
 {
     apr_status_t rv = APR_SUCCESS;
 
-    /* Before an instance first had the whole, and noted its digest, what lies there is not ours. */
-    n->image_known = n->state.id != SC_STATE_EMPTY
+    n->image_known = n->state.id != SC_STATE_EMPTY /* and had the whole once, whose digest is noted */
         && (n->state.id != SC_STATE_SYNCING || n->state.digest != 0);
     if (n->state.id != SC_STATE_SYNCING && n->state.id != SC_STATE_STANDBY) {
         sc_sync_clean(n); /* those two go on with it */
