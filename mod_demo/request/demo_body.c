@@ -219,11 +219,10 @@ int demo_body_begin(demo_exchange *x)
     apr_off_t stated = length_stated(r);
     demo_request *request = &x->request;
 
-    request->stated_len = stated == 0 ? 0 : -1;
+    request->stated_len = stated == 0 || is_after_error(r) ? 0 : -1;
     demo_spool_init(&request->body, &x->dir->spool, DEMO_DIR_REQUEST, r->pool);
     request->has_body = announced(r, stated) && !is_after_error(r);
     if (!request->has_body) {
-        request->stated_len = is_after_error(r) ? 0 : request->stated_len;
         return OK;
     }
     if (ap_get_limit_req_body(r) > 0 && stated > ap_get_limit_req_body(r)) {

@@ -32,13 +32,13 @@ void demo_give_way(bool way)
     static _Thread_local bool gives_way;
     const struct sched_param none = { 0 };
 
-    /* Asked each time: somebody may have set a policy while httpd runs. */
-    if (way != gives_way && sched_getscheduler(0) == (way ? SCHED_OTHER : SCHED_BATCH)) {
-        (void)sched_setscheduler(0, way ? SCHED_BATCH : SCHED_OTHER, &none);
-        gives_way = way;
-    }
-    else if (!way) {
-        gives_way = false;
+    if (way != gives_way) {
+        /* Asked each time: somebody may have set a policy while httpd runs. */
+        bool ours = sched_getscheduler(0) == (way ? SCHED_OTHER : SCHED_BATCH);
+        if (ours) {
+            (void)sched_setscheduler(0, way ? SCHED_BATCH : SCHED_OTHER, &none);
+        }
+        gives_way = way && ours;
     }
 }
 
