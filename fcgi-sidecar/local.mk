@@ -68,6 +68,7 @@ SC_HANDOFF = \
 	%D%/handoff/sc_handoff.c %D%/handoff/sc_handoff.h \
 	%D%/handoff/sc_incoming.c %D%/handoff/sc_incoming.h \
 	%D%/handoff/sc_install.c %D%/handoff/sc_install.h \
+	%D%/handoff/sc_confirm.c %D%/handoff/sc_confirm.h \
 	%D%/handoff/sc_keep.c %D%/handoff/sc_keep.h \
 	%D%/handoff/sc_operator.c %D%/handoff/sc_operator.h \
 	%D%/handoff/sc_outgoing.c %D%/handoff/sc_outgoing.h \

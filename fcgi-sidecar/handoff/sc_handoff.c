@@ -5,10 +5,10 @@
 
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/base/sc_log.h"
+#include "fcgi-sidecar/handoff/sc_confirm.h"
 #include "fcgi-sidecar/handoff/sc_cutover.h"
 #include "fcgi-sidecar/handoff/sc_grant.h"
 #include "fcgi-sidecar/handoff/sc_ship.h"
-#include "fcgi-sidecar/handoff/sc_start.h"
 #include "fcgi-sidecar/node/sc_work.h"
 
 #define LAG_LEVEL_BYTES (1u << 20) /* a standby that lacks less may be promoted */
@@ -109,7 +109,7 @@ static bool wait_candidate(sc_node *n, sc_member *successor, int64_t end_ms, sc_
 /* After the commit point nobody serves until the authority has named the successor. */
 static apr_status_t try_once(sc_node *n, const sc_member *successor, bool last, sc_error *err)
 {
-    apr_status_t rv = sc_start_confirm(n, err);
+    apr_status_t rv = sc_confirm_primary(n, err);
 
     if (rv != APR_SUCCESS) {
         sc_warn("SC0436", "hand-over to %s not begun: %s", successor->uid, err->text);

@@ -7,7 +7,7 @@
 
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/base/sc_log.h"
-#include "fcgi-sidecar/handoff/sc_start.h"
+#include "fcgi-sidecar/handoff/sc_confirm.h"
 
 #define LOOK_MS 5000
 #define TICK_MS 100 /* the end of the process is noticed this fast */
@@ -21,9 +21,11 @@ static bool is_replaced(const sc_authority_record *r, const sc_state *before, co
         && strcmp(r->primary.uid, now->uid) != 0;
 }
 
-static void look(sc_node *n)
+/* *told: what was told last of a record that is gone and can not be written. */
+static void look(sc_node *n, sc_error *told)
 {
     sc_authority_record r;
+    sc_error err = { 0, "" };
     sc_state before, now;
     apr_status_t rv;
 
@@ -34,7 +36,9 @@ static void look(sc_node *n)
     rv = sc_authority_read(&n->authority, &r, NULL);
     sc_node_state(n, &now);
     if (rv == SC_ENONE && now.id == SC_STATE_PRIMARY) {
-        (void)sc_start_confirm(n, NULL); /* again, when it failed */
+        if (sc_confirm_primary(n, &err) != APR_SUCCESS) { /* again, at the next look */
+            sc_confirm_doubt(&err, told);
+        }
     }
     else if (rv == APR_SUCCESS && is_replaced(&r, &before, &now)) {
         sc_fail("SC0442", "the authority names %s as primary at epoch %llu, and this instance still served "
@@ -48,12 +52,13 @@ static void *keep_thread(void *context)
 {
     sc_node *n = context;
     int64_t next_ms = sc_now_ms() + LOOK_MS;
+    sc_error told = { 0, "" };
 
     /* Not on n->changed, which is told of each commit. */
     while (!n->stopping) {
         apr_sleep(apr_time_from_msec(TICK_MS));
         if (sc_now_ms() >= next_ms && !n->stopping) {
-            look(n);
+            look(n, &told);
             next_ms = sc_now_ms() + LOOK_MS;
         }
     }

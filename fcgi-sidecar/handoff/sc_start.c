@@ -10,6 +10,7 @@
 
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/base/sc_log.h"
+#include "fcgi-sidecar/handoff/sc_confirm.h"
 #include "fcgi-sidecar/handoff/sc_first.h"
 #include "fcgi-sidecar/handoff/sc_operator.h"
 #include "fcgi-sidecar/handoff/sc_promote.h"
@@ -18,6 +19,7 @@
 #include "fcgi-sidecar/node/sc_work.h"
 
 #define RETRY_MS 200 /* between two attempts to reach the primary */
+#define CURE_MS 5000 /* between two attempts after an error that somebody has to cure */
 #define LOST_MS 10000 /* without the primary before the operator is told; twice a restart of a pod's container */
 
 /* --- following ------------------------------------------------------------------------ */
@@ -148,12 +150,12 @@ static apr_status_t follow_once(sc_node *n, sc_error *err)
     return rv;
 }
 
-/* Errors that another attempt does not cure. */
-static bool is_final(apr_status_t rv, sc_state_id id)
+/* Errors that another attempt alone does not cure. */
+static bool is_final(const sc_node *n, apr_status_t rv, sc_state_id id)
 {
-    return (id == SC_STATE_EMPTY || id == SC_STATE_SYNCING)
+    return n->start_final || ((id == SC_STATE_EMPTY || id == SC_STATE_SYNCING)
         && (rv == ENOENT || rv == ENOSPC || rv == EACCES || rv == EROFS || rv == SC_EUSAGE
-            || rv == SC_ENONE);
+            || rv == SC_ENONE));
 }
 
 /* For good: the operator has to look at it. */
@@ -233,6 +235,21 @@ static void end_start(sc_node *n)
                 n->stopping ? "serve is ending" : "primary");
 }
 
+/* Less when the process ends, or when a post-start comes that wants to be told. */
+static void wait_between(sc_node *n, int64_t ms)
+{
+    int64_t end = sc_now_ms() + ms, left;
+
+    pthread_mutex_lock(&n->lock);
+    while (!n->stopping && !n->start.running && (left = end - sc_now_ms()) > 0) {
+        sc_node_wait(n, (int)left);
+    }
+    if (n->start.running && !n->stopping) {
+        sc_node_wait(n, RETRY_MS);
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
 static void *start_thread(void *context)
 {
     sc_node *n = context;
@@ -244,9 +261,10 @@ static void *start_thread(void *context)
     while (follows(n)) {
         sc_state state;
         apr_status_t rv;
-        bool late;
+        bool late, final;
 
         memset(&err, 0, sizeof(err));
+        n->start_final = false;
         rv = follow_once(n, &err);
         sc_node_state(n, &state);
         if (rv != APR_SUCCESS && state.id != SC_STATE_PRIMARY && !n->stopping) {
@@ -258,16 +276,17 @@ static void *start_thread(void *context)
             }
             look_at_loss(n, &loss, err.text);
             late = sc_work_stuck(n, &n->start, limit_ms);
-            if (n->start_final || is_final(rv, state.id) || (late && state.id != SC_STATE_STANDBY)) {
+            final = is_final(n, rv, state.id);
+            /* Only who began it can be told, and can begin it again: a standby that lost its
+             * place tries on, for a disk is given room while it runs. */
+            if ((final && sc_work_running(n, &n->start)) || (late && state.id != SC_STATE_STANDBY)) {
                 give_up(n, rv == APR_SUCCESS ? SC_EFAILED : rv, err.text);
                 break;
             }
             if (late) { /* it goes on trying; the operator may have to promote it, so it must stay */
                 sc_work_end(n, &n->start, APR_SUCCESS, "standby without its primary");
             }
-            pthread_mutex_lock(&n->lock);
-            sc_node_wait(n, RETRY_MS);
-            pthread_mutex_unlock(&n->lock);
+            wait_between(n, final ? CURE_MS : RETRY_MS);
         }
     }
     n->start_ended = true; /* before: work that begins now is ended here, or finds no thread */
@@ -283,7 +302,6 @@ static apr_status_t launch(sc_node *n, sc_error *err)
 
     sc_start_join(n);
     n->start_ended = false;
-    n->start_final = false;
     rc = pthread_create(&n->start_thread, NULL, start_thread, n);
     if (rc != 0) {
         return sc_error_errno(err, rc, "thread");
@@ -401,72 +419,6 @@ void sc_start_hook(sc_node *n, sc_control_request *request)
     sc_work_stream(n, request, &n->start);
 }
 
-/* Has the record, read with rv, name this primary: one that was lost is written again,
- * and another address is put in. */
-static apr_status_t confirm_record(sc_node *n, apr_status_t rv, const sc_authority_record *r,
-                                   sc_error *err)
-{
-    sc_authority_record mine = { .primary = n->self };
-    sc_state state;
-
-    sc_node_state(n, &state);
-    memcpy(mine.lineage, state.lineage, sizeof(mine.lineage));
-    mine.epoch = state.epoch;
-    if (rv == SC_ENONE) {
-        rv = sc_authority_swap(&n->authority, NULL, &mine, err);
-        if (rv == APR_SUCCESS) {
-            sc_warn("SC0407", "the authority had lost its record; it was written again");
-        }
-        return rv;
-    }
-    if (strcmp(r->lineage, mine.lineage) != 0) {
-        return sc_error_set(err, SC_EREFUSED, "the authority names %s at epoch %llu of another "
-                            "lineage, %s, not this one's, %s: " SC_AUTHORITY_FOREIGN,
-                            r->primary.uid, (unsigned long long)r->epoch, r->lineage, mine.lineage);
-    }
-    if (!sc_authority_record_equal(r, &mine)) {
-        return sc_error_set(err, SC_EREFUSED, "the state file says PRIMARY at epoch %llu, but the "
-                            "authority names %s at epoch %llu: this database is out of date",
-                            (unsigned long long)state.epoch, r->primary.uid,
-                            (unsigned long long)r->epoch);
-    }
-    if (strcmp(r->primary.control, n->self.control) != 0
-        || strcmp(r->primary.relay, n->self.relay) != 0) {
-        return sc_authority_swap(&n->authority, r, &mine, err);
-    }
-    return APR_SUCCESS;
-}
-
-apr_status_t sc_start_confirm(sc_node *n, sc_error *err)
-{
-    sc_authority_record r;
-    apr_status_t rv = sc_authority_read(&n->authority, &r, err);
-
-    return rv == APR_SUCCESS || rv == SC_ENONE ? confirm_record(n, rv, &r, err) : rv;
-}
-
-/* The authority is asked, not obeyed blindly: when it can not be reached the
- * state on disk is the truth, for nobody else can have become primary without
- * this instance's consent. */
-static apr_status_t check_authority(sc_node *n, sc_error *err)
-{
-    sc_authority_record r;
-    sc_error why = { 0, "" };
-    apr_status_t rv = sc_authority_read(&n->authority, &r, &why);
-    bool asked = rv == APR_SUCCESS || rv == SC_ENONE;
-
-    if (asked) {
-        rv = confirm_record(n, rv, &r, &why);
-    }
-    if (asked && (rv == SC_EREFUSED || rv == SC_ECHANGED)) {
-        return sc_error_set(err, rv, "%s", why.text);
-    }
-    if (rv != APR_SUCCESS) {
-        sc_warn("SC0408", "going on as the primary of the state file: %s", why.text);
-    }
-    return APR_SUCCESS;
-}
-
 apr_status_t sc_start_recover(sc_node *n, sc_error *err)
 {
     apr_status_t rv = APR_SUCCESS;
@@ -479,7 +431,7 @@ apr_status_t sc_start_recover(sc_node *n, sc_error *err)
     switch (n->state.id) {
     case SC_STATE_PRIMARY:
     case SC_STATE_DRAINING:
-        rv = check_authority(n, err);
+        rv = sc_confirm_start(n, err);
         if (rv == APR_SUCCESS && n->state.id == SC_STATE_DRAINING) {
             rv = sc_node_move(n, SC_STATE_PRIMARY, "restart before the commit point", err);
         }

@@ -16,10 +16,6 @@ apr_status_t sc_start_recover(sc_node *n, sc_error *err);
  * streams its progress until it ends. */
 void sc_start_hook(sc_node *n, sc_control_request *request);
 
-/* For a PRIMARY: the authority answers and names it.  A record that was lost is
- * written again.  SC_EREFUSED when it names another. */
-apr_status_t sc_start_confirm(sc_node *n, sc_error *err);
-
 /* Ends the thread; n->stopping is set. */
 void sc_start_join(sc_node *n);
 

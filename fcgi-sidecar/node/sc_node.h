@@ -6,7 +6,8 @@
  *     sc_serve  ->  sc_start -> sc_first, sc_sync       becoming primary or standby
  *               ->  sc_handoff -> sc_cutover -> sc_ship   giving it away
  *               ->  sc_promote                          taking it over
- *               ->  sc_keep -> sc_start                 looking after the authority's record
+ *               ->  sc_keep                             looking after the authority's record
+ *      sc_start, sc_handoff, sc_keep -> sc_confirm        asking whether it names this one
  *                        all -> sc_node -> sc_state, sc_db, sc_relay, sc_authority
  *
  * `lock` guards every member below it; `changed` is broadcast when one of them

@@ -117,6 +117,26 @@ def test_the_disk_fails_in_the_middle(two, action):
     hand_over_and_compare(a, b)
 
 
+def test_a_standby_whose_disk_is_full_tries_on(two, tmp):
+    """Nobody waits for it any more who would begin the copy again."""
+    a, b = two()
+    b.post_start()
+    is_level(a, b)
+    b.stop()
+    con = sqlite3.connect(a.database)
+    con.execute("UPDATE ballast SET data = randomblob(10000)")
+    con.commit()
+    con.close()
+    a.stop()    # its log goes: what b lacks is in the file only
+    a.start()
+    wait.until(lambda: a.status()["state"] == "PRIMARY", 10, "the primary")
+    b.binary, b.env = paths.staged(faults_binary(), tmp), {"SIDECAR_FAULT": "pwrite-direct:2:ENOSPC"}
+    b.start()
+    wait.until(lambda: "No space left" in b.log(), 10, "the full disk")
+    is_level(a, b)
+    assert "SC0411" not in b.log()
+
+
 def test_who_reads_it_through_the_cache_meanwhile(two):
     """A backup's or a scanner's reads put pages into the cache which the base then goes past."""
     a, b = two(mib=24)

@@ -450,6 +450,23 @@ def test_lease_authority_forbidden(sidecar, seed, lease):
         assert not a.database.exists(), "no bootstrap when the authority can not be asked"
 
 
+def test_a_lease_that_is_gone_and_may_not_be_created(sidecar, seed, lease):
+    """Nobody else can have become primary: it goes on, through a restart too, and tells it once each time."""
+    a = sidecar("a", seed=seed, authority_url="lease://testing/php-fpm", options=lease.options)
+    with a:
+        a.post_start()
+        lease.refused = ("POST",)
+        lease.objects.clear()
+        for told in (1, 2, 3):
+            wait.until(lambda: a.log().count("SC0408") == told and "HTTP 403" in a.log(), 12, "what is wrong with the record")
+            if told < 3:
+                a.stop()
+                a.start()
+            assert a.status()["state"] == "PRIMARY"
+        lease.refused = ()
+        wait.until(lambda: "SC0407" in a.log() and lease.path in lease.objects, 12, "the record to be written again")
+
+
 def test_pre_stop_when_the_whole_release_is_deleted(sidecar, seed, lease):
     """The service account is gone: no pod can follow, so none is waited for."""
     a = sidecar("a", seed=seed, authority_url="lease://testing/php-fpm", options=lease.options | {"handoff-timeout": "40s"})

@@ -9,12 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class LeaseApi:
     """objects by path; fail(n, status) makes the next n calls fail; delay is in seconds.
 
-    lose_answers: the next n PUTs are executed, but their answer is an error.
+    lose_answers: the next n PUTs are executed, but their answer is an error; refused: methods the account may not use.
     """
 
     def __init__(self, token: str = "a-token"):
         self.token, self.objects, self.calls, self.version = token, {}, [], 1
-        self.failures, self.lose_answers, self.lock = [], 0, threading.Lock()
+        self.failures, self.lose_answers, self.refused, self.lock = [], 0, (), threading.Lock()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -55,6 +55,8 @@ class LeaseApi:
             return 401, {"message": "Unauthorized"}
         if self.failures:
             return self.failures.pop(), {"message": "made to fail"}
+        if method in self.refused:
+            return 403, {"message": "made to be refused"}
         if method == "POST":
             path += "/" + body["metadata"]["name"]
             if path in self.objects:
