@@ -7,6 +7,8 @@
 #include "http_core.h"
 #include "http_log.h"
 
+#include "mod_demo/backend/demo_backend.h"
+
 APLOG_USE_MODULE(demo);
 
 demo_server_conf *demo_server_conf_get(const server_rec *s)
@@ -98,17 +100,31 @@ static int health_equal(const demo_health_conf *a, const demo_health_conf *b)
            && a->rise == b->rise;
 }
 
-/* Warns of health checks that another server has decided. */
+/* The first of v's backends that is checked otherwise than v says; or NULL. */
+static const demo_backend *checked_otherwise(const demo_server_conf *c)
+{
+    const demo_cluster *cluster = c->cluster;
+
+    for (unsigned i = 0; i < cluster->n_backends + cluster->n_backups; i++) {
+        const demo_backend *b = cluster->backends[i];
+        if (b->health != NULL && !health_equal(b->health, &c->health)) {
+            return b;
+        }
+    }
+    return NULL;
+}
+
+/* Warns of health checks that another server has decided.  Which are published. */
 static void health_review(server_rec *s)
 {
     for (server_rec *v = s; v != NULL; v = v->next) {
         const demo_server_conf *c = demo_server_conf_get(v);
-        server_rec *first = c->cluster != NULL ? first_of_cluster(s, v) : v;
-        if (!health_equal(&c->health, &demo_server_conf_get(first)->health)) {
+        const demo_backend *b = c->cluster != NULL && c->health_set != 0 ? checked_otherwise(c) : NULL;
+        if (b != NULL) {
             ap_log_error(APLOG_MARK, APLOG_WARNING, 0, v, "DM1006: %s:%u: DemoHealthCheck has no "
-                         "effect here: another server uses the same backends, and they are checked "
+                         "effect on %s: another server uses the same backend, and it is checked "
                          "once, as the first of them says", v->defn_name ? v->defn_name : "(server)",
-                         v->defn_line_number);
+                         v->defn_line_number, b->endpoint->url);
         }
     }
 }

@@ -174,7 +174,20 @@ def test_health_check_of_a_virtual_server_does_not_change_the_main_ones(httpd, r
     r = responder(*who("a"))
     h = httpd("", ports_count=2)
     h.config = config(r) + f"<VirtualHost *:{h.ports[1]}>\nDemoHealthCheck expect=other\n</VirtualHost>"
-    h.error_log.claim("DM1006.*DemoHealthCheck.*same backends", count=1)
+    h.error_log.claim("DM1006.*DemoHealthCheck.*same backend", count=1)
+    h.start()
+    checked(h, 1)
+    assert http.get(h.ports[0], "/health/readyz").status == 200
+
+
+@pytest.mark.parametrize("check, told", [("DemoHealthCheck expect=other", 1), ("", 0)], ids=["its own check", "none of its own"])
+def test_two_virtual_servers_name_one_backend(httpd, responder, check, told):
+    """Each in a DemoBackend of its own: it is one backend all the same, and checked as the first of them says."""
+    r = responder(*who("a"))
+    h = httpd("", ports_count=2)
+    h.config = config(r) + f"<VirtualHost *:{h.ports[1]}>\nDemoBackend {r.url}\n{check}\n</VirtualHost>"
+    if told:
+        h.error_log.claim(f"DM1006.*DemoHealthCheck.*{r.url}.*same backend", count=1)
     h.start()
     checked(h, 1)
     assert http.get(h.ports[0], "/health/readyz").status == 200
