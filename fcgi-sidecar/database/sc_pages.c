@@ -11,6 +11,8 @@
 #define PRIME_A 0x9e3779b97f4a7c15ull
 #define PRIME_B 0xc2b2ae3d27d4eb4full
 
+#define LOCK_PAGE_AT ((off_t)0x40000000) /* SQLite's file format, 1.4 */
+
 static uint64_t mix(uint64_t x)
 {
     x ^= x >> 32;
@@ -106,15 +108,16 @@ static size_t page_size_of(const uint8_t head[SC_DB_FENCE_OFFSET])
     return size == 1 ? 65536 : size >= 512 && (size & (size - 1)) == 0 ? size : 0;
 }
 
-apr_status_t sc_pages_digest_file(int fd, uint64_t *digest)
+apr_status_t sc_pages_match_file(int fd, uint64_t digest, bool *same)
 {
     uint8_t head[SC_DB_FENCE_OFFSET], *page = NULL;
     struct stat st;
     size_t size = 0;
     uint32_t number, count;
+    uint64_t all = 0, lock_page = 0;
     apr_status_t rv = sc_file_pread(fd, head, sizeof(head), 0);
 
-    *digest = 0;
+    *same = false;
     if (rv == APR_SUCCESS && fstat(fd, &st) != 0) {
         rv = errno;
     }
@@ -134,9 +137,15 @@ apr_status_t sc_pages_digest_file(int fd, uint64_t *digest)
         if (rv == APR_SUCCESS && number == 1) {
             page[SC_DB_FENCE_OFFSET] = SC_DB_WAL_VALUE;
         }
-        *digest ^= rv == APR_SUCCESS ? hash_page(number, page, size) : 0;
+        if (rv == APR_SUCCESS) {
+            uint64_t hash = hash_page(number, page, size);
+
+            all ^= hash;
+            lock_page = (off_t)(number - 1) * (off_t)size == LOCK_PAGE_AT ? hash : lock_page;
+        }
     }
     free(page);
+    *same = rv == APR_SUCCESS && (all == digest || (all ^ lock_page) == digest);
     return rv;
 }
 

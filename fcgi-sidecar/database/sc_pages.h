@@ -9,6 +9,7 @@
 #ifndef SC_PAGES_H
 #define SC_PAGES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,9 +28,10 @@ apr_status_t sc_pages_put(sc_pages *p, uint32_t number, const uint8_t *page, siz
 /* Sets the size of the image; pages beyond it go out of the digest. */
 apr_status_t sc_pages_resize(sc_pages *p, uint32_t count);
 
-/* The digest of a whole database file, as it was rolled: page 1 counts without
- * the fence.  SC_ECORRUPT for a file that is no row of pages. */
-apr_status_t sc_pages_digest_file(int fd, uint64_t *digest);
+/* Does a whole database file have the digest that was rolled?  Page 1 counts without the
+ * fence; SQLite's lock page, at 1 GiB, may be in it or not: a base has it, a log never.
+ * SC_ECORRUPT for a file that is no row of pages. */
+apr_status_t sc_pages_match_file(int fd, uint64_t digest, bool *same);
 
 void sc_pages_free(sc_pages *p);
 

@@ -4,21 +4,25 @@
 
 #include "fcgi-sidecar/base/sc_log.h"
 
-/* Has the record, read with rv, name this primary: one that was lost is written again,
- * and another address is put in. */
+/* Has the record, read with rv, name this primary: one that was lost, or brought back from
+ * an earlier time, is written again, and another address is put in.  No other instance can
+ * have become primary at an epoch below this one's: it got its own by a swap. */
 static apr_status_t confirm_record(sc_node *n, apr_status_t rv, const sc_authority_record *r,
                                    sc_error *err)
 {
     sc_authority_record mine = { .primary = n->self };
     sc_state state;
+    bool behind;
 
     sc_node_state(n, &state);
     memcpy(mine.lineage, state.lineage, sizeof(mine.lineage));
     mine.epoch = state.epoch;
-    if (rv == SC_ENONE) {
-        rv = sc_authority_swap(&n->authority, NULL, &mine, err);
+    behind = rv == APR_SUCCESS && strcmp(r->lineage, mine.lineage) == 0 && r->epoch < mine.epoch;
+    if (rv == SC_ENONE || behind) {
+        rv = sc_authority_swap(&n->authority, behind ? r : NULL, &mine, err);
         if (rv == APR_SUCCESS) {
-            sc_warn("SC0407", "the authority had lost its record; it was written again");
+            sc_warn("SC0407", "the authority %s; its record was written again", behind
+                    ? "was back at an earlier epoch" : "had lost its record");
         }
         return rv;
     }

@@ -6,8 +6,8 @@
 
 #include "fcgi-sidecar/node/sc_node.h"
 
-/* For a PRIMARY: the authority answers and names it.  A record that was lost is
- * written again, an address that changed is put in.  SC_EREFUSED when it names
+/* For a PRIMARY: the authority answers and names it.  A record that was lost, or is of an
+ * earlier epoch, is written again, an address that changed is put in.  SC_EREFUSED when it names
  * another, SC_ECHANGED when somebody else wrote meanwhile; any other error is
  * the authority's own, that can not be asked or not be written. */
 apr_status_t sc_confirm_primary(sc_node *n, sc_error *err);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -28,7 +29,7 @@ static apr_status_t send_grant(sc_node *n, const sc_state *state, sc_error *err)
     return rv;
 }
 
-apr_status_t sc_grant_take_back(sc_node *n, sc_error *err)
+apr_status_t sc_grant_take_back(sc_node *n, uint64_t epoch, sc_error *err)
 {
     apr_status_t rv = APR_SUCCESS;
 
@@ -36,7 +37,7 @@ apr_status_t sc_grant_take_back(sc_node *n, sc_error *err)
     if (n->state.id == SC_STATE_FENCED) {
         sc_state before = n->state;
 
-        n->state.epoch++;
+        n->state.epoch = epoch;
         n->state.primary = n->self;
         memset(&n->state.successor, 0, sizeof(n->state.successor));
         n->state.prepared = false;
@@ -62,33 +63,65 @@ apr_status_t sc_grant_take_back(sc_node *n, sc_error *err)
     return rv == APR_SUCCESS ? sc_node_activate(n, err) : rv;
 }
 
+/* What the authority says of a GRANT that is not answered. */
+enum heir { HEIR_ASKED, HEIR_NAMED, HEIR_ANOTHER };
+
 /* The successor may be primary by now and a restart of its may have given it
- * another address: the authority knows it.  Or it names this instance: a life
- * before took the database back. */
-static void look_up_successor(sc_node *n, sc_state *state)
+ * another address: the authority knows it.  It may have handed on, and be gone or
+ * have forgotten: then there is nobody to confirm, and a third is primary.  Or the
+ * authority names this instance: a life before took the database back. */
+static enum heir look_up_successor(sc_node *n, sc_state *state)
 {
     sc_authority_record r;
     sc_error err = { 0, "" };
 
-    if (sc_authority_read(&n->authority, &r, NULL) != APR_SUCCESS) {
-        return;
+    if (sc_authority_read(&n->authority, &r, NULL) != APR_SUCCESS
+        || strcmp(r.lineage, state->lineage) != 0 || r.epoch <= state->epoch) {
+        return HEIR_ASKED;
     }
     if (strcmp(r.primary.uid, state->successor.uid) == 0) {
         state->successor = r.primary;
+        return HEIR_NAMED;
     }
-    else if (strcmp(r.primary.uid, state->uid) == 0 && strcmp(r.lineage, state->lineage) == 0
-             && r.epoch == state->epoch + 1 && sc_grant_take_back(n, &err) != APR_SUCCESS) {
-        sc_fail("SC0426", "can not take the database back: %s", err.text);
+    if (strcmp(r.primary.uid, state->uid) == 0) {
+        if (sc_grant_take_back(n, r.epoch, &err) != APR_SUCCESS) {
+            sc_fail("SC0426", "can not take the database back: %s", err.text);
+        }
+        return HEIR_ASKED;
     }
+    sc_warn("SC0444", "%s has not confirmed, and the authority names %s (%s) as primary at epoch %llu: "
+            "forwarding there", state->successor.uid, r.primary.uid, r.primary.control,
+            (unsigned long long)r.epoch);
+    state->successor = r.primary;
+    state->epoch = r.epoch - 1;
+    return HEIR_ANOTHER;
 }
 
-/* Asks until the successor answers; requests wait meanwhile.  SC_EFAILED when
+/* Tells the operator's one command, when it or the reason is another than in *last. */
+static void advise(sc_node *n, const sc_state *state, enum heir heir, const char *why, char *last)
+{
+    char now[SC_ERROR_LEN + 4];
+
+    snprintf(now, sizeof(now), "%d %s", heir, why);
+    if (strcmp(last, now) == 0) {
+        return;
+    }
+    sc_node_advise(n, "SC0437", "if the successor %s (%s) is gone for ever: fcgi-sidecar promote%s, on this "
+                   "instance, takes the database back%s; now requests wait, and it is asked again to confirm "
+                   "the GRANT: %s", state->successor.uid, state->successor.control,
+                   heir == HEIR_NAMED ? " --force" : "",
+                   heir == HEIR_NAMED ? ", without what the successor may have written" : "", why);
+    memcpy(last, now, sizeof(now));
+}
+
+/* Asks until the successor answers, or *state names who is primary instead; requests wait meanwhile.  SC_EFAILED when
  * serve ends before. */
 static apr_status_t grant(sc_node *n, sc_state *state, sc_error *err)
 {
-    char last[SC_ERROR_LEN] = "";
+    char last[SC_ERROR_LEN + 4] = "";
     apr_status_t rv = SC_EFAILED;
     bool go_on = true;
+    enum heir heir;
 
     sc_node_advise_end(n);
     while (go_on) {
@@ -96,14 +129,11 @@ static apr_status_t grant(sc_node *n, sc_state *state, sc_error *err)
         if (rv == APR_SUCCESS) {
             break;
         }
-        if (strcmp(last, err->text) != 0) {
-            sc_node_advise(n, "SC0437", "if the successor %s (%s) is gone for ever: fcgi-sidecar promote, "
-                           "on this instance, takes the database back; now requests wait, and it is asked "
-                           "again to confirm the GRANT: %s", state->successor.uid,
-                           state->successor.control, err->text);
-            memcpy(last, err->text, sizeof(last));
+        heir = look_up_successor(n, state);
+        if (heir == HEIR_ANOTHER) {
+            return APR_SUCCESS;
         }
-        look_up_successor(n, state);
+        advise(n, state, heir, err->text, last);
         pthread_mutex_lock(&n->lock);
         sc_node_wait(n, GRANT_RETRY_MS);
         go_on = !n->stopping && n->state.id == SC_STATE_FENCED;

@@ -256,6 +256,18 @@ void sc_handoff_hook(sc_node *n, sc_control_request *request)
     sc_work_stream(n, request, &n->handoff);
 }
 
+/* To whom the database went; the authority knows when it has gone on since. */
+static apr_status_t forward_again(sc_node *n, const sc_state *state, sc_error *err)
+{
+    sc_authority_record r;
+    bool later = sc_authority_read(&n->authority, &r, NULL) == APR_SUCCESS
+        && strcmp(r.lineage, state->lineage) == 0 && r.epoch > state->epoch
+        && strcmp(r.primary.uid, state->uid) != 0;
+
+    return later ? sc_node_forward(n, &r.primary, r.epoch, err)
+                 : sc_node_forward(n, &state->successor, state->epoch, err);
+}
+
 apr_status_t sc_handoff_recover(sc_node *n, sc_error *err)
 {
     sc_state state;
@@ -269,7 +281,7 @@ apr_status_t sc_handoff_recover(sc_node *n, sc_error *err)
         }
     }
     if (state.id == SC_STATE_FORWARDING) {
-        return sc_node_forward(n, &state.successor, state.epoch, err);
+        return forward_again(n, &state, err);
     }
     if (state.id != SC_STATE_FENCED) {
         return APR_SUCCESS;

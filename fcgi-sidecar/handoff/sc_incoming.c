@@ -36,16 +36,11 @@ apr_status_t sc_incoming_init(sc_incoming *im, sc_node *n, sc_error *err)
 /* The database may have become this process's own while it was looked at. */
 static void close_left(sc_incoming *im)
 {
-    sc_node *n = im->node;
-
-    pthread_mutex_lock(&n->lock);
-    if (im->left.old_fd >= 0 && n->late_fd < 0
-        && (n->db != NULL || n->taking_over > 0 || sc_state_writable(n->state.id))) {
-        n->late_fd = im->left.old_fd;
+    if (im->left.old_fd >= 0) {
+        sc_node_close_file(im->node, im->left.old_fd);
         im->left.old_fd = -1;
     }
     sc_resume_close(&im->left);
-    pthread_mutex_unlock(&n->lock);
 }
 
 /* Described once until it changes, for it takes a reading of all of it; a

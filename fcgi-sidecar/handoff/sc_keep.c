@@ -21,6 +21,14 @@ static bool is_replaced(const sc_authority_record *r, const sc_state *before, co
         && strcmp(r->primary.uid, now->uid) != 0;
 }
 
+/* Brought back from a backup, say.  `before` was read before the record: its swap is
+ * older than that. */
+static bool is_behind(const sc_authority_record *r, const sc_state *before, const sc_state *now)
+{
+    return now->epoch == before->epoch && strcmp(r->lineage, now->lineage) == 0
+        && r->epoch < now->epoch;
+}
+
 /* *told: what was told last of a record that is gone and can not be written. */
 static void look(sc_node *n, sc_error *told)
 {
@@ -35,7 +43,8 @@ static void look(sc_node *n, sc_error *told)
     }
     rv = sc_authority_read(&n->authority, &r, NULL);
     sc_node_state(n, &now);
-    if (rv == SC_ENONE && now.id == SC_STATE_PRIMARY) {
+    if (now.id == SC_STATE_PRIMARY
+        && (rv == SC_ENONE || (rv == APR_SUCCESS && is_behind(&r, &before, &now)))) {
         if (sc_confirm_primary(n, &err) != APR_SUCCESS) { /* again, at the next look */
             sc_confirm_doubt(&err, told);
         }

@@ -172,7 +172,8 @@ static void give_up(sc_node *n, apr_status_t rv, const char *why)
     atomic_fetch_add(&n->metrics.sync_failures, 1);
     sc_sync_clean(n);
     sc_node_state(n, &state);
-    if (state.id == SC_STATE_SYNCING) {
+    /* With a copy of before it stays: the operator may need that one. */
+    if (state.id == SC_STATE_SYNCING && state.digest == 0) {
         (void)sc_node_move(n, SC_STATE_EMPTY, "the copy failed", NULL);
     }
     start_failed(n, rv, why);

@@ -61,6 +61,22 @@ void sc_node_state(sc_node *n, sc_state *out)
     pthread_mutex_unlock(&n->lock);
 }
 
+/* A second one that is late is lost until the process ends: better that than a lock. */
+void sc_node_close_file(sc_node *n, int fd)
+{
+    bool own;
+
+    pthread_mutex_lock(&n->lock);
+    own = n->db != NULL || n->taking_over > 0 || sc_state_writable(n->state.id);
+    if (!own) {
+        sc_file_close(fd);
+    }
+    else if (n->late_fd < 0) {
+        n->late_fd = fd;
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
 void sc_node_call(sc_node *n, sc_peer_call *call, const sc_state *state, const char *address,
                   const char *path, const char *to)
 {
@@ -278,6 +294,7 @@ void sc_node_advise_end(sc_node *n)
 
 const char *sc_node_advice(const sc_node *n)
 {
-    return n->state.id == SC_STATE_FENCED || (n->state.id == SC_STATE_STANDBY && n->stream == NULL)
+    return n->state.id == SC_STATE_FENCED
+        || ((n->state.id == SC_STATE_STANDBY || n->state.id == SC_STATE_SYNCING) && n->stream == NULL)
         ? n->advice : "";
 }

@@ -96,6 +96,10 @@ apr_status_t sc_node_init(sc_node *n, const sc_options *o, sc_error *err);
 /* Waits for `changed` at most ms; the lock is held. */
 void sc_node_wait(sc_node *n, int ms);
 
+/* Closes a descriptor that was opened to read --database; lock not held.  It stays open where
+ * SQLite may have that file open by now: any close of the file would drop this process's locks. */
+void sc_node_close_file(sc_node *n, int fd);
+
 /* A call to the control port at address, filled with what this instance knows;
  * lock not held.  The strings live as long as *state, a copy made by the caller. */
 void sc_node_call(sc_node *n, sc_peer_call *call, const sc_state *state, const char *address,

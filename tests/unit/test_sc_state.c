@@ -2,6 +2,7 @@
 #include "testlib.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "fcgi-sidecar/base/sc_file.h"
+#include "fcgi-sidecar/node/sc_node.h"
 #include "fcgi-sidecar/node/sc_state.h"
 
 static char folder[64];
@@ -53,6 +55,35 @@ static void fill(sc_state *s)
     s->position = (sc_position){ { 0xffffffff, 1 }, 7, { 3, 0x80000000 } };
     s->digest = 0xfedcba9876543210;
     s->prepared = true;
+}
+
+static bool is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+/* Any close of a file drops the locks that the process has on it, those of SQLite too. */
+static void a_reader_of_the_database_is_not_closed_under_it(void **state)
+{
+    static sc_node n;
+    int early = open("/dev/null", O_RDONLY), late = open("/dev/null", O_RDONLY);
+    int later = open("/dev/null", O_RDONLY);
+
+    n.late_fd = -1;
+    assert_int_equal(pthread_mutex_init(&n.lock, NULL), 0);
+    n.state.id = SC_STATE_STANDBY;
+    sc_node_close_file(&n, early);
+    assert_false(is_open(early));
+    n.taking_over = 1;
+    sc_node_close_file(&n, late);
+    assert_true(is_open(late) && n.late_fd == late);
+    n.taking_over = 0;
+    n.state.id = SC_STATE_PRIMARY;
+    sc_node_close_file(&n, later);
+    assert_true(is_open(late) && is_open(later));
+    close(late);
+    close(later);
+    pthread_mutex_destroy(&n.lock);
 }
 
 static void reads_back_what_it_wrote(void **state)
@@ -153,7 +184,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(loads_nothing_as_empty), T(reads_back_what_it_wrote), T(finds_each_flipped_byte),
         T(refuses_moves_that_are_not_listed), T(keeps_the_old_state_when_it_can_not_be_saved),
-        T(makes_folders),
+        T(makes_folders), cmocka_unit_test(a_reader_of_the_database_is_not_closed_under_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
