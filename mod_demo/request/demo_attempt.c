@@ -183,8 +183,14 @@ static void forget_unseen(demo_exchange *x)
     }
 }
 
-/* *slot: of the address that was tried, or -1; *stale: it failed on a kept
- * connection before it said anything. */
+/* The backend ended a kept connection before it said anything.  One that is silent
+ * until a time-out may be running the script. */
+static bool is_stale(const demo_exchange *x)
+{
+    return x->conn->reused && !x->answer.started && x->failure.cause != APR_TIMEUP;
+}
+
+/* *slot: of the address that was tried, or -1; *stale: is_stale(). */
 static bool attempt(demo_exchange *x, int avoid_slot, int *slot, bool *stale)
 {
     const char *before = x->failure.what;
@@ -210,7 +216,7 @@ static bool attempt(demo_exchange *x, int avoid_slot, int *slot, bool *stale)
         demo_params_keep(&x->request, x->conn->keep);
         x->sent = demo_now();
         ok = demo_send_request(x) && demo_recv_answer(x);
-        *stale = !ok && x->conn->reused && !x->answer.started;
+        *stale = !ok && is_stale(x);
         if (!ok) {
             forget_unseen(x);
         }
