@@ -330,7 +330,7 @@ bool demo_attempt_run(demo_exchange *x)
     int slot = -1;
     bool stale = false, stale_used = false;
 
-    for (unsigned tried = 1;; tried++) {
+    for (unsigned tried = 1;;) {
         bool ok;
         x->sample.attempts++;
         ok = attempt(x, slot, &slot, &stale);
@@ -351,8 +351,11 @@ bool demo_attempt_run(demo_exchange *x)
         }
         failure_log(x, false, stale);
         demo_metrics_retry(x->failure.phase);
-        if (stale) {
+        if (stale) { /* once: it costs no attempt */
             stale_used = x->fresh_only = true;
+        }
+        else {
+            tried++;
         }
     }
 }

@@ -5,7 +5,7 @@ import pytest
 
 from tools import http, wait
 from tools.httpd import ALL_TO_PHP, event_sizes
-from tools.responder import At, Stall, ok
+from tools.responder import At, Close, Stall, ok
 
 KEPT, SHORT = 2, 40
 
@@ -61,3 +61,14 @@ def test_time_out_on_a_kept_connection_ends_the_request(httpd, responder, limit,
     h.error_log.claim(f"DM1003.*{limit}: DemoTimeout {limit}= ran out \\(attempt 1,")
     r, came = ask_on_a_kept_connection(h, backend, step, method=method, body=b"x" * (32 << 20) if method == "PUT" else None)
     assert r.status == 504 and len(came) == 1
+
+
+def test_kept_connection_that_is_dead_costs_no_attempt(httpd, responder):
+    """Both attempts are left for new connections: the first of these ends unanswered, too."""
+    backend = responder()
+    h = site(httpd, backend, "DemoRetry attempts=2")
+    h.error_log.claim("DM1003.*before it answered", optional=True)
+    r, came = ask_on_a_kept_connection(h, backend, Close(), Close(), ok)
+    assert r.status == 200 and len(came) == 3
+    r, came = ask_on_a_kept_connection(h, backend, Close())
+    assert r.status == 502 and len(came) == 3
