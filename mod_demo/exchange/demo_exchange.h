@@ -120,6 +120,7 @@ typedef struct {
     apr_time_t sent;        /* when the request was sent */
     bool sent_whole;        /* of this attempt: the connection may be kept */
     bool brief;             /* the backend answers within microseconds */
+    bool refused;           /* an attempt of this request was queueable */
     bool fresh_only;        /* a kept connection turned out dead: no other is tried */
     bool counted;           /* the sample was given to the counters */
 } demo_exchange;

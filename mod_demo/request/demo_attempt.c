@@ -223,6 +223,7 @@ static bool attempt(demo_exchange *x, int avoid_slot, int *slot, bool *stale)
         connection_release(x);
     }
     demo_balance_done(&x->target, outcome_of(x, *stale));
+    x->refused = x->refused || x->failure.queueable;
     return ok;
 }
 
@@ -268,6 +269,16 @@ static void failure_log(demo_exchange *x, bool last, bool stale)
                   last ? "" : ", another follows", (demo_now() - x->started) / 1000);
 }
 
+/* May the request be taken if it waits?  Also where the address that was tried since
+ * the refusal did not answer at all. */
+static bool waiting_may_help(const demo_exchange *x)
+{
+    const demo_failure *f = &x->failure;
+
+    return (f->queueable || (x->refused && f->untouched))
+           && !(x->request.streamed && x->sample.request_bytes > 0); /* what was sent is gone */
+}
+
 /* A pause in the queue; false when the client left meanwhile. */
 static bool queue_pause(demo_exchange *x, apr_interval_time_t us)
 {
@@ -283,6 +294,13 @@ static bool queue_pause(demo_exchange *x, apr_interval_time_t us)
     return true;
 }
 
+static void queue_fail(demo_exchange *x, const char *why)
+{
+    x->failure.phase = DEMO_PHASE_QUEUE;
+    x->failure.status = HTTP_SERVICE_UNAVAILABLE;
+    x->failure.what = apr_pstrcat(x->r->pool, why, x->failure.what, NULL);
+}
+
 /* The backend refuses or is saturated: looks again and again until it takes the
  * request, or DemoTimeout queue= is over.  True: an answer, or another failure
  * than before that is to be looked at; false: given up. */
@@ -294,8 +312,7 @@ static bool queue_wait(demo_exchange *x, bool *ok, int *slot, bool *stale)
 
     if (!demo_queue_enter((unsigned)x->server->queue_max)) {
         demo_metrics_count(DEMO_C_QUEUE_REJECTED, 1);
-        x->failure.phase = DEMO_PHASE_QUEUE;
-        x->failure.what = apr_pstrcat(x->r->pool, "DemoQueue is full; ", x->failure.what, NULL);
+        queue_fail(x, "DemoQueue is full; ");
         return false;
     }
     do {
@@ -305,9 +322,7 @@ static bool queue_wait(demo_exchange *x, bool *ok, int *slot, bool *stale)
             give_up = true;
         }
         else if (now >= until) {
-            x->failure.phase = DEMO_PHASE_QUEUE;
-            x->failure.what = apr_pstrcat(x->r->pool, "DemoTimeout queue= ran out; ",
-                                          x->failure.what, NULL);
+            queue_fail(x, "DemoTimeout queue= ran out; ");
             give_up = true;
         }
         else if (!queue_pause(x, step < until - now ? step : until - now)) {
@@ -318,8 +333,7 @@ static bool queue_wait(demo_exchange *x, bool *ok, int *slot, bool *stale)
             *ok = attempt(x, -1, slot, stale);
             x->sample.attempts += x->sent != 0; /* looking counts for nothing, asking does */
         }
-    } while (!give_up && !*ok && x->failure.queueable
-             && !(x->request.streamed && x->sample.request_bytes > 0)); /* what was sent is gone */
+    } while (!give_up && !*ok && waiting_may_help(x));
     demo_queue_leave();
     x->sample.queue_us = demo_now() - entered;
     return !give_up;
@@ -334,9 +348,8 @@ bool demo_attempt_run(demo_exchange *x)
         bool ok;
         x->sample.attempts++;
         ok = attempt(x, slot, &slot, &stale);
-        if (!ok && x->failure.queueable && !may_retry(x, stale, tried)
+        if (!ok && waiting_may_help(x) && !may_retry(x, stale, tried)
             && x->dir->timeout.queue > 0 && !x->r->connection->aborted
-            && !(x->request.streamed && x->sample.request_bytes > 0)
             && !queue_wait(x, &ok, &slot, &stale)) {
             failure_log(x, true, stale);
             return false;

@@ -11,6 +11,7 @@ from tools.httpd import ALL_TO_PHP, METRICS_PAGE
 from tools.responder import At, Close, Responder, Stall
 
 FAST = "DemoHealthCheck interval=1h\n"
+CHECKED = "DemoHealthCheck interval=2s timeout=300ms fall=1\n"
 
 
 @pytest.fixture
@@ -77,6 +78,26 @@ def test_request_waits_for_a_backend_that_comes_back(httpd):
         for t in waiting:
             t.join(10 * wait.FACTOR)
     assert [x.status for x in got] == [200, 200] and len(r.requests) == 2
+
+
+def test_request_waits_though_another_address_is_unreachable(httpd, responder, silent):
+    """One address does not answer at all and is known to be down; the other one restarts, and is found down meanwhile."""
+    b = responder()
+    h = httpd(conf("DemoTimeout connect=300ms queue=30s", backend=f"{silent} {b.url}").replace(FAST, CHECKED)).start()
+    h.error_log.wait_for(f"DM0231.*{silent}", 20)
+    b.stop()
+    got = []
+    asking = [threading.Thread(target=lambda m=m: got.append(http.request(h, m, "/x.php", body=b"b", timeout=60))) for m in ("GET", "POST")]
+    for t in asking:
+        t.start()
+    time.sleep(1)
+    assert not got
+    h.error_log.wait_for(f"DM0231.*{b.url}", 20)
+    time.sleep(1)
+    b.start()
+    for t in asking:
+        t.join(30 * wait.FACTOR)
+    assert [x.status for x in got] == [200, 200] and len(b.requests) == 2
 
 
 def test_queue_is_bounded(httpd):
