@@ -35,6 +35,7 @@ typedef struct {
     bool untouched;        /* nothing of the request can have reached PHP */
     bool queueable;        /* the backend refuses or is saturated: waiting may help */
     bool elsewhere_only;   /* trying the same address again is of no use */
+    bool blameless;        /* httpd itself is short of something: nothing is held against the backend */
     bool unseen;           /* php-fpm ended a kept connection within an answer of which the client
                             * has nothing yet: as if it had never come */
 } demo_failure;

@@ -81,8 +81,21 @@ static const char *connect_trouble(apr_status_t rv)
     case ECONNREFUSED: return "nothing listens there";
     case ENOENT: return "the socket does not exist";
     case EACCES: return "httpd's user may not open the socket";
+    case EMFILE: return "httpd has no file descriptor left, raise its limit (ulimit -n)";
+    case ENFILE: return "the system has no file left, raise fs.file-max";
+    case ENOBUFS:
+    case ENOMEM: return "no memory for a socket, give the machine or its cgroup more";
+    case EADDRNOTAVAIL: return "no local address or port is left, widen net.ipv4.ip_local_port_range";
     default: return "no connection";
     }
+}
+
+/* Of this process or machine: it says nothing of the backend. */
+static bool is_shortage(apr_status_t rv, int family)
+{
+    /* In IPv6 it is also how a machine answers that has no such address. */
+    return (rv == EADDRNOTAVAIL && family != AF_INET6)
+           || rv == EMFILE || rv == ENFILE || rv == ENOBUFS || rv == ENOMEM;
 }
 
 static bool connect_failed(demo_exchange *x, apr_status_t rv)
@@ -92,6 +105,7 @@ static bool connect_failed(demo_exchange *x, apr_status_t rv)
     }
     demo_fail(x, DEMO_PHASE_CONNECT, HTTP_SERVICE_UNAVAILABLE, rv, connect_trouble(rv));
     x->failure.untouched = true;
+    x->failure.blameless = is_shortage(rv, x->target.addr.sa.sa_family);
     x->failure.elsewhere_only = rv == APR_TIMEUP || rv == EACCES;
     x->failure.queueable = rv == ECONNREFUSED || rv == EAGAIN || rv == ENOENT
                            || rv == ECONNRESET;
@@ -160,7 +174,7 @@ static enum demo_outcome outcome_of(const demo_exchange *x, bool stale)
     case DEMO_PHASE_TOTAL:
         return DEMO_OUTCOME_ABORTED;
     default:
-        if (stale || x->failure.unseen) {
+        if (stale || x->failure.unseen || x->failure.blameless) {
             return DEMO_OUTCOME_ABORTED;
         }
         return x->failure.queueable && x->failure.cause != ECONNREFUSED

@@ -1,11 +1,15 @@
 """Several backends: who gets a request, who is left alone after failures, who stands by."""
+import os
+import resource
+import subprocess
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 
-from tools import fcgi, http, metrics, ports, wait
-from tools.httpd import HEALTH_PAGE, METRICS_PAGE, PHP
+from tools import fcgi, http, metrics, paths, ports, wait
+from tools.httpd import HEALTH_PAGE, METRICS_PAGE, PHP, event_sizes
 from tools.responder import Reset
 
 CONFIG = """
@@ -115,6 +119,37 @@ def test_the_only_backend_is_always_tried(httpd, responder):
     assert len(r.requests) == 10
     r.script(*who("back"))
     assert ask(h, 1) == ["back"]                  # at once, no pause
+
+
+@contextmanager
+def no_descriptor_left(h):
+    """What httpd's children have open stays usable; they can open nothing more."""
+    def limit(pid, soft: int):
+        subprocess.run([paths.require("prlimit"), f"--pid={pid}", f"--nofile={soft}:"], check=True, **paths.popen_user())
+    before, _ = resource.getrlimit(resource.RLIMIT_NOFILE)     # it has the tests' own
+    for pid in h.pids():
+        used = {int(fd) for fd in os.listdir(f"/proc/{pid}/fd")}
+        limit(pid, next(fd for fd in range(len(used) + 1) if fd not in used))
+    yield
+    for pid in h.pids():
+        limit(pid, before)
+
+
+def test_shortage_of_httpd_itself_is_not_held_against_a_backend(httpd, responder):
+    main, backup = responder(*who("main")), responder(*who("backup"))
+    h = httpd(config(main, more=f"DemoHealthCheck interval=1h\nDemoPool off\nDemoRetry attempts=1\nDemoBackupBackend {backup.url}\n"),
+              mpm_config=event_sizes(8))
+    h.error_log.claim("DM1003.*connect: .*file descriptor.*ulimit -n", count=1)
+    h.start()
+    page(h)
+    checked(h, 2)
+    with http.Connection(h.port) as c:
+        c.request("GET", "/x.php")
+        assert c.read().text == "main"
+        with no_descriptor_left(h):
+            c.request("GET", "/x.php")
+            assert c.read().status == 503
+    assert ask(h, 1) == ["main"]
 
 
 def test_backup_serves_only_while_no_other_works(httpd, responder):

@@ -26,7 +26,7 @@ PACKAGES = {
     "apache2": "apache2", "php-fpm": "php-fpm", "php": "php-cli", "mod_demo.so": "(make)",
     "fcgi-sidecar": "(make)", "promtool": "prometheus", "chromium": "chromium",
     "chromedriver": "chromium-driver", "sqlite3": "sqlite3", "openssl": "openssl", "curl": "curl",
-    "nginx": "nginx", "valgrind": "valgrind",
+    "nginx": "nginx", "valgrind": "valgrind", "prlimit": "util-linux",
 }
 
 
