@@ -220,6 +220,19 @@ static int has_own_answer(request_rec *r, const demo_dir_conf *conf, int is_ours
     return script_end(full + site_start(r, full)) != NULL && !scripts_are_here(r, conf->front);
 }
 
+/* mod_mime looked at the path of a file that is not there ("/export.tar.gz"): what it
+ * made of it does not describe the script's answer.  A ForceType is meant. */
+static void forget_suffix(request_rec *r)
+{
+    const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
+
+    r->content_encoding = NULL;
+    r->content_languages = NULL;
+    if (core->mime_type == NULL) {
+        ap_set_content_type(r, NULL);
+    }
+}
+
 int demo_path_fixup(request_rec *r)
 {
     const demo_dir_conf *conf = demo_dir_conf_get(r);
@@ -236,6 +249,7 @@ int demo_path_fixup(request_rec *r)
     if (has_own_answer(r, conf, is_ours)) {
         return DECLINED;
     }
+    forget_suffix(r);
     r->handler = DEMO_HANDLER_FCGI;
     ap_set_module_config(r->request_config, &demo_module, (void *)conf->front);
     return DECLINED;

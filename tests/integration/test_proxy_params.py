@@ -3,7 +3,7 @@ import base64
 
 import pytest
 
-from tools import http
+from tools import fcgi, http
 from tools.httpd import PHP
 
 
@@ -198,6 +198,28 @@ FallbackResource /params.php
 """ + PHP, docroot=fpm.docroot).start()
     s = server(h, "/blog/2024?x=y")
     assert (s["SCRIPT_NAME"], s["REQUEST_URI"], s["QUERY_STRING"]) == ("/params.php", "/blog/2024?x=y", "x=y")
+
+
+@pytest.mark.parametrize("how", ["DemoFrontController", "FallbackResource"])
+def test_answer_is_not_described_by_the_suffix_of_a_file_that_is_not_there(httpd, responder, how):
+    """httpd would say that /a.de.gz is compressed, and in German: what the script sent is neither."""
+    b = responder(lambda ex: fcgi.response("plain", "X-A: b\r\n", req_id=ex.id))
+    h = httpd(f"""DemoBackend {b.url}
+AddEncoding x-gzip .gz
+AddLanguage de .de
+{how} /index.php
+<Location /forced>
+    ForceType text/css
+</Location>
+""" + PHP)
+    (h.docroot / "index.php").touch()
+    (h.docroot / "real.de.txt.gz").write_text("a file")
+    h.start()
+    described = [(r.body, r.header("Content-Encoding"), r.header("Content-Language"), r.header("Content-Type"))
+                 for r in (http.get(h, "/" + x) for x in ("a.de.gz", "a.css", "real.de.txt.gz"))]
+    assert described == [(b"plain", None, None, None), (b"plain", None, None, None), (b"a file", "x-gzip", "de", "text/plain")]
+    if how == "DemoFrontController":        # FallbackResource leaves the folder that the type is forced for
+        assert http.get(h, "/forced").header("Content-Type") == "text/css"
 
 
 def test_rewrite_rule(httpd, fpm):
