@@ -283,6 +283,11 @@ static void failure_log(demo_exchange *x, bool last, bool stale)
                   last ? "" : ", another follows", (demo_now() - x->started) / 1000);
 }
 
+void demo_attempt_none(demo_exchange *x)
+{
+    failure_log(x, true, false);
+}
+
 /* May the request be taken if it waits?  Also where the address that was tried since
  * the refusal did not answer at all. */
 static bool waiting_may_help(const demo_exchange *x)

@@ -17,4 +17,7 @@
  * kept or closed when this returns. */
 bool demo_attempt_run(demo_exchange *x);
 
+/* Logs x->failure as that of the last attempt, for a request that had none. */
+void demo_attempt_none(demo_exchange *x);
+
 #endif /* DEMO_ATTEMPT_H */

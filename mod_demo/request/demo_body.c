@@ -148,6 +148,15 @@ static int client_failed(demo_exchange *x, apr_status_t rv)
     return x->failure.status;
 }
 
+/* The rest of the body is not read: who takes that long is not waited for to keep
+ * his connection. */
+static int total_over(demo_exchange *x)
+{
+    demo_fail_total(x, "the request body took that long");
+    x->r->connection->keepalive = AP_CONN_CLOSE;
+    return x->failure.status;
+}
+
 /* Nothing is there: waits a little, most clients are fast.  False: this one is
  * not.  *patience: what is left of the time that a thread spends so. */
 static bool wait_briefly(demo_exchange *x, apr_interval_time_t *patience)
@@ -189,7 +198,11 @@ int demo_body_receive(demo_exchange *x)
         invite(r);
     }
     while (!eos) {
-        apr_status_t rv = ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, mode, PIECE);
+        apr_status_t rv;
+        if (demo_total_is_over(x)) {
+            return total_over(x);
+        }
+        rv = ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, mode, PIECE);
         if (mode == APR_NONBLOCK_READ
             && (APR_STATUS_IS_EAGAIN(rv) || (rv == APR_SUCCESS && APR_BRIGADE_EMPTY(bb)))) {
             if (wait_briefly(x, &patience)) {

@@ -18,7 +18,8 @@ int demo_body_begin(demo_exchange *x);
 /* With buffering receives the body; request.stated_len is known afterwards.  OK;
  * SUSPENDED when the client is slow and request.may_wait: call again when
  * there is more; or a status: 413 above DemoSpool max=, 400 or 408 for what the
- * client did, 500 for the disk. */
+ * client did, 500 for the disk; 504 when bytes still come after DemoTimeout total=,
+ * which alone is not logged here. */
 int demo_body_receive(demo_exchange *x);
 
 /* The next piece of a streamed body.  APR_SUCCESS and *len > 0; APR_EOF at the

@@ -167,6 +167,9 @@ int demo_handler_proceed(demo_exchange *x)
     if (status == OK) {
         status = demo_params_build(x);
     }
+    if (status != OK && x->failure.phase == DEMO_PHASE_TOTAL) {
+        demo_attempt_none(x);
+    }
     if (status != OK) {
         account(x, status);
         return status;

@@ -189,6 +189,26 @@ def test_total_timeout_within_the_body(httpd, responder):
     assert b.requests == []
 
 
+@pytest.mark.parametrize("mpm", ["event", "worker"])
+def test_total_timeout_while_the_body_trickles(httpd, responder, mpm):
+    """The client is told, and the rest of its body is not waited for."""
+    b = responder()
+    h = httpd(conf("DemoTimeout total=1s", backend=b.url), mpm=mpm).start()
+    h.error_log.claim("DM1003.*total: DemoTimeout total= ran out; the request body", count=1)
+    began, answered = time.monotonic(), b""
+    with http.Connection(h.port) as c:
+        c.request("POST", "/x.php", {"Content-Length": "10000"})
+        c.sock.settimeout(0.1)
+        while not answered and time.monotonic() < began + 15:
+            c.send(b"x")
+            try:
+                answered = c.sock.recv(65536)
+            except TimeoutError:
+                pass
+    assert answered.startswith(b"HTTP/1.1 504 ") and b"\r\nConnection: close\r\n" in answered and b.requests == []
+    noted(h, "total: ")
+
+
 def test_send_timeout(httpd, responder):
     b = responder(At("accept", Stall()))
     h = httpd(conf("DemoTimeout send=300ms", backend=b.url)).start()
