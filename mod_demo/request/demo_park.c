@@ -74,7 +74,9 @@ static void request_end(request_rec *r, int status)
         ap_finalize_request_protocol(r);
     }
     else {
-        r->status = HTTP_OK;
+        if (status != AP_FILTER_ERROR) { /* its answer is sent, and stays in the log */
+            r->status = HTTP_OK;
+        }
         ap_die(status, r);
     }
     ap_process_request_after_handler(r);

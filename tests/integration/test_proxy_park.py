@@ -28,12 +28,17 @@ def site(module_httpd, fpm):
     return module_httpd(f"""
 DemoBackend {fpm.url}
 Timeout 60
+LogFormat "%s %>s %r" statuses
+CustomLog "statuses.log" statuses
+<Location "/limited">
+    LimitRequestBody 500
+</Location>
 """ + PHP, docroot=fpm.docroot, mpm_config=event_sizes(THREADS, children=4, workers=THREADS, factor=20)).start()
 
 
-def begin(site, chunked=False, length=3000):
+def begin(site, chunked=False, length=3000, target="/upload.php?q=1"):
     c = http.Connection(site.port)
-    c.request("POST", "/upload.php?q=1", {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": str(length)})
+    c.request("POST", target, {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": str(length)})
     return c
 
 
@@ -73,14 +78,19 @@ def test_slow_upload_with_the_next_request_behind_it(site):
         assert c.read().json()["length"] == 7
 
 
-def test_slow_upload_that_is_refused_later(site):
+@pytest.mark.parametrize("target, bad, status", [("/upload.php?refused", "no chunk size\r\n", 400),
+                                                 ("/limited/upload.php", "400\r\n" + "x" * 1024, 413)],
+                         ids=["malformed", "too large"])
+def test_slow_upload_that_is_refused_later(site, target, bad, status):
     """The body is bad after a while: an error as always, in the access log too."""
-    c = begin(site, chunked=True)
+    c = begin(site, chunked=True, target=target)
     c.send_chunk(b"x" * 100)
     time.sleep(0.3)
-    c.send("no chunk size\r\n")
-    assert c.read().status == 400
+    c.send(bad)
+    assert c.read().status == status
     c.close()
+    log = site.root / "statuses.log"
+    wait.until(lambda: f"{status} {status} POST {target} HTTP/1.1\n" in log.read_text(), 5, f"the access log to have the {status}")
 
 
 def test_slow_upload_whose_client_leaves(site):
