@@ -2,9 +2,9 @@
  * demo_attempt.h -- attempts at backends: which one, how often, how long.
  *
  * An attempt picks an address, gets a connection, sends the request and reads
- * the answer.  What may be tried again (proxy.md's rule: nothing of the request
- * reached PHP, or it is idempotent and no byte of the answer came) is decided
- * in one place, may_retry().
+ * the answer.  What may be tried again (DemoRetry in directives.md: nothing of
+ * the request reached PHP, or it is idempotent and no whole header of the answer
+ * came) is decided in one place, may_retry().
  */
 #ifndef DEMO_ATTEMPT_H
 #define DEMO_ATTEMPT_H
