@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MAX_FAULTS 8
 
@@ -46,8 +47,14 @@ static int act(const char *action)
         { "EIO", EIO }, { "ENOSPC", ENOSPC }, { "ENOMEM", ENOMEM }, { "EBUSY", EBUSY },
         { "EINVAL", EINVAL }, { "ECONNRESET", ECONNRESET }, { "ETIMEDOUT", ETIMEDOUT }
     };
+    char *unit;
+    unsigned long seconds = strtoul(action, &unit, 10);
     size_t i;
 
+    if (unit != action && strcmp(unit, "s") == 0) {
+        sleep((unsigned)seconds);
+        return 0;
+    }
     if (strcmp(action, "kill") == 0) {
         raise(SIGKILL);
     }
@@ -66,8 +73,9 @@ static int act(const char *action)
 
 int sc_fault_hit(const char *point)
 {
-    const char *action = NULL;
-    size_t i;
+    const char *actions[MAX_FAULTS];
+    size_t n_actions = 0, i;
+    int failed = 0;
 
     pthread_once(&once, parse);
     pthread_mutex_lock(&lock);
@@ -78,11 +86,14 @@ int sc_fault_hit(const char *point)
             f->arm[0] = '\0';
         }
         else if (f->arm[0] == '\0' && (strcmp(f->point, "*") == 0 || strcmp(f->point, point) == 0) && --f->left == 0) {
-            action = f->action;
+            actions[n_actions++] = f->action;
         }
     }
     pthread_mutex_unlock(&lock);
-    return action == NULL ? 0 : act(action);
+    for (i = 0; i < n_actions; i++) {
+        failed = act(actions[i]) || failed;
+    }
+    return failed;
 }
 #else
 typedef int sc_fault_not_built; /* ISO C wants a declaration */

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fcgi-sidecar/base/sc_fault.h"
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/base/sc_log.h"
 
@@ -28,9 +29,26 @@ void sc_durable_failed(sc_node *n, int errnum)
         sc_warn("SC0443", "the disk did not take the standby's database (%s): the whole base is copied "
                 "again", strerror(errnum));
     }
+}
+
+void sc_durable_stop(sc_node *n)
+{
     if (n->stream != NULL) {
         sc_peer_abort(n->stream);
     }
+}
+
+apr_status_t sc_durable_sync(sc_node *n, int fd, const char *point)
+{
+    apr_status_t rv;
+
+    pthread_mutex_lock(&n->image_sync);
+    rv = n->copy_whole ? EIO : SC_FAULT(point) || fdatasync(fd) != 0 ? errno : APR_SUCCESS;
+    if (rv != APR_SUCCESS) {
+        sc_durable_failed(n, rv);
+    }
+    pthread_mutex_unlock(&n->image_sync);
+    return rv;
 }
 
 /* Keeps what is not durable short, so that a cut-over has little to wait for. */
@@ -48,11 +66,9 @@ static void sync_now_and_then(sc_durable *d)
     pthread_mutex_unlock(&n->lock);
     if (due) {
         d->synced_ms = sc_now_ms();
-        if (fdatasync(d->fd) != 0) {
-            int errnum = errno;
-
+        if (sc_durable_sync(n, d->fd, "fsync-now") != APR_SUCCESS) {
             pthread_mutex_lock(&n->lock);
-            sc_durable_failed(n, errnum);
+            sc_durable_stop(n);
             pthread_mutex_unlock(&n->lock);
         }
     }
@@ -68,7 +84,11 @@ void sc_durable_note(const sc_durable *d)
     if (sc_durable_has(d) && n->state.id == SC_STATE_STANDBY && !n->state.prepared && !n->image_torn
         && !n->copy_whole
         && !n->image_frozen && n->taking_over == 0 && n->image_fd == d->fd
-        && n->state.digest != n->image_digest && fdatasync(d->fd) == 0) {
+        && n->state.digest != n->image_digest) {
+        if (sc_durable_sync(n, d->fd, "fsync-note") != APR_SUCCESS) {
+            sc_durable_stop(n);
+            return;
+        }
         n->image_dirty = false;
         n->state.position = n->image_position;
         n->state.digest = n->image_digest;

@@ -4,6 +4,10 @@
  * Frames are written through the page cache; they are synced now and then, so that
  * a cut-over has little to wait for, and at its PREPARE.  Which image lies there whole is
  * noted when no frames come, so that after a restart it is known whether it still is.
+ *
+ * The kernel tells a failed write once for each open file, to one of those who sync it, takes the
+ * pages for clean, and the next sync succeeds without them.  So after a failure nothing of this
+ * file can be relied on: n->copy_whole says so, and the whole base is copied again (SC0443).
  */
 #ifndef SC_DURABLE_H
 #define SC_DURABLE_H
@@ -28,10 +32,16 @@ void sc_durable_tick(sc_durable *d);
 /* Lock held: notes the image as whole if it is, in the state file. */
 void sc_durable_note(const sc_durable *d);
 
-/* Lock held.  A sync of the image failed with that errno.  The kernel tells that once, takes
- * the pages for clean, and the next sync succeeds without them: nothing of this file can be relied
- * on, so the stream ends and the whole base is copied again (SC0443). */
+/* The disk did not take what was written to image or incoming base: sets n->copy_whole (SC0443).
+ * The stream has to end, which is the caller's to see to.  Lock held or not. */
 void sc_durable_failed(sc_node *n, int errnum);
+
+/* Lock held: ends the stream, if there is one. */
+void sc_durable_stop(sc_node *n);
+
+/* Syncs the image, one call at a time: success means that no other one has been told of a failure,
+ * before or meanwhile.  errno, after sc_durable_failed().  Lock held or not; point: sc_fault.h. */
+apr_status_t sc_durable_sync(sc_node *n, int fd, const char *point);
 
 /* Waits until the image is at `position` exactly, at most ms, and tells its
  * digest.  SC_EAGAIN when it does not get there, or its disk has failed.  Lock not held. */

@@ -1,9 +1,7 @@
 #include "fcgi-sidecar/handoff/sc_promote.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "fcgi-sidecar/base/sc_fault.h"
 #include "fcgi-sidecar/base/sc_log.h"
@@ -41,6 +39,7 @@ static apr_status_t check_staying(const sc_node *n, sc_error *err)
 
 /* The image's sync, on a thread of its own. */
 struct image_sync {
+    sc_node *node;
     int fd;
     apr_status_t rv;
     pthread_t thread;
@@ -51,15 +50,16 @@ static void *sync_image(void *context)
 {
     struct image_sync *s = context;
 
-    s->rv = SC_FAULT("fsync-image") || fdatasync(s->fd) != 0 ? errno : APR_SUCCESS;
+    s->rv = sc_durable_sync(s->node, s->fd, "fsync-image");
     return NULL;
 }
 
-/* Lock held.  Image and record become durable side by side; the answer waits for both.  A
- * crash may leave the record without the image: so PREPARE is refused after a restart. */
+/* Lock held.  Image and record become durable side by side; the answer waits for both, and either
+ * may fail, or both.  A crash may leave the record without the image: so PREPARE is refused after a
+ * restart. */
 static apr_status_t sync_and_save(sc_node *n, sc_error *err)
 {
-    struct image_sync image = { .fd = n->image_fd };
+    struct image_sync image = { .node = n, .fd = n->image_fd };
     apr_status_t rv;
 
     image.threaded = pthread_create(&image.thread, NULL, sync_image, &image) == 0;
@@ -72,12 +72,14 @@ static apr_status_t sync_and_save(sc_node *n, sc_error *err)
     if (image.threaded) {
         pthread_join(image.thread, NULL);
     }
+    if (image.rv != APR_SUCCESS) {
+        sc_durable_stop(n);
+    }
     if (rv != APR_SUCCESS) {
         n->state.prepared = false;
         return rv;
     }
     if (image.rv != APR_SUCCESS) {
-        sc_durable_failed(n, image.rv);
         (void)sc_node_withdraw(n, NULL); /* else it is settled when a stream is opened */
         return sc_error_errno(err, image.rv, "can not sync the standby's database");
     }
@@ -225,7 +227,8 @@ static apr_status_t check_grant(const sc_node *n, const sc_message *m, const jso
                             n->state.uid, sc_state_name(n->state.id),
                             (unsigned long long)n->state.epoch);
     }
-    return APR_SUCCESS;
+    return n->copy_whole ? sc_error_set(err, SC_EREFUSED, "the standby's disk has failed since")
+                         : APR_SUCCESS;
 }
 
 void sc_promote_grant(sc_node *n, sc_control_request *request)

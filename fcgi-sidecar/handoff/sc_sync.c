@@ -348,10 +348,14 @@ static apr_status_t open_stream(sc_node *n, const sc_member *primary, sc_peer **
 }
 
 /* A base that came whole and is not what the primary has: nothing of it, or of
- * what it was made from, can be relied on. */
+ * what it was made from, can be relied on.  A promise rests on neither, and a GRANT of it must
+ * be taken. */
 static void distrust(struct image *im, apr_status_t rv, const sc_error *err)
 {
-    if (!sc_durable_has(&im->durable) && rv == SC_ECORRUPT) {
+    sc_state state;
+
+    sc_node_state(im->node, &state);
+    if (!sc_durable_has(&im->durable) && rv == SC_ECORRUPT && !state.prepared) {
         unlink(im->in.path);
         im->node->copy_whole = true;
         if (im->in.kept > 0) {

@@ -22,6 +22,7 @@ apr_status_t sc_node_init(sc_node *n, const sc_options *o, sc_error *err)
     memset(n, 0, sizeof(*n));
     n->options = o;
     n->image_fd = n->late_fd = -1;
+    pthread_mutex_init(&n->image_sync, NULL);
     pthread_mutex_init(&n->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

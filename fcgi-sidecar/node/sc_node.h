@@ -51,6 +51,7 @@ typedef struct sc_node {
     sc_control *control;
     sc_metrics metrics;       /* atomic counters of its own */
 
+    pthread_mutex_t image_sync; /* sc_durable_sync(); no other lock is taken under it */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     atomic_bool stopping;

@@ -17,13 +17,6 @@ from tools.writers import stored
 MIB = 1 << 20
 
 
-def faults_binary():
-    p = paths.BUILD / "fcgi-sidecar" / "fcgi-sidecar-faults"
-    if not os.access(p, os.X_OK):
-        pytest.skip(f"{p} is missing (make check builds it)")
-    return p
-
-
 def seed_of(folder, page_size=4096, mib=3):
     """A database that ends within a block of the disk, where its pages are small enough."""
     p = Path(folder) / "seed.sqlite"
@@ -55,7 +48,7 @@ def two(sidecar, tmp):
         a, b = sidecar("a", seed=seed), sidecar("b", seed=seed, **kw)
         for s, fault in ((a, old), (b, new)):
             if fault:
-                s.binary, s.env = paths.staged(faults_binary(), tmp), {"SIDECAR_FAULT": fault}
+                s.binary, s.env = paths.staged(paths.faults_binary(), tmp), {"SIDECAR_FAULT": fault}
         a.start()
         a.post_start()
         b.start()
@@ -130,7 +123,7 @@ def test_a_standby_whose_disk_is_full_tries_on(two, tmp):
     a.stop()    # its log goes: what b lacks is in the file only
     a.start()
     wait.until(lambda: a.status()["state"] == "PRIMARY", 10, "the primary")
-    b.binary, b.env = paths.staged(faults_binary(), tmp), {"SIDECAR_FAULT": "pwrite-direct:2:ENOSPC"}
+    b.binary, b.env = paths.staged(paths.faults_binary(), tmp), {"SIDECAR_FAULT": "pwrite-direct:2:ENOSPC"}
     b.start()
     wait.until(lambda: "No space left" in b.log(), 10, "the full disk")
     is_level(a, b)

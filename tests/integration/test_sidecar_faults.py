@@ -20,16 +20,9 @@ from tools import handover, paths, wait
 WALK = os.environ.get("SIDECAR_FAULT_WALK") == "1"
 
 
-def faults_binary():
-    p = paths.BUILD / "fcgi-sidecar" / "fcgi-sidecar-faults"
-    if not os.access(p, os.X_OK):
-        pytest.skip(f"{p} is missing (make check builds it)")
-    return p
-
-
 @pytest.fixture
 def pair(sidecar, php_fpm, tmp):
-    faults = faults_binary()
+    faults = paths.faults_binary()
     seed = handover.seed(tmp, rows=20)
 
     def make(side, fault):
@@ -351,7 +344,7 @@ def test_the_successor_is_lost_after_its_promise(pair, restart):
     if restart:
         a.sidecar.kill()
         t.join(60 * wait.FACTOR)
-        a.sidecar.binary = paths.staged(faults_binary(), a.sidecar.root)
+        a.sidecar.binary = paths.staged(paths.faults_binary(), a.sidecar.root)
         a.sidecar.env = {"SIDECAR_FAULT": "taken-back:1:kill"}
         a.sidecar.start()
         assert a.state == "FENCED"
@@ -483,7 +476,7 @@ def test_promote_leaves_it_to_a_successor_that_answers(pair):
 
 def test_the_first_deployment_dies_between_grant_and_installation(sidecar, tmp):
     a = sidecar("a", seed=handover.seed(tmp))
-    a.binary = paths.staged(faults_binary(), tmp)
+    a.binary = paths.staged(paths.faults_binary(), tmp)
     a.env = {"SIDECAR_FAULT": "install-seed:1:kill"}
     a.start()
     a.run("post-start", start_timeout="1s")
@@ -498,7 +491,7 @@ def test_the_first_deployment_dies_between_grant_and_installation(sidecar, tmp):
 @pytest.mark.parametrize("point", ["claimed:1:kill", "authority-swap:1:kill"])
 def test_the_first_deployment_dies_after_its_claim(sidecar, tmp, point):
     a = sidecar("a", seed=handover.seed(tmp))
-    a.binary = paths.staged(faults_binary(), tmp)
+    a.binary = paths.staged(paths.faults_binary(), tmp)
     a.env = {"SIDECAR_FAULT": point}
     a.start()
     a.run("post-start", start_timeout="1s")
@@ -512,7 +505,7 @@ def test_the_first_deployment_dies_after_its_claim(sidecar, tmp, point):
 def test_a_claim_gives_way_to_the_one_that_was_first(sidecar, tmp):
     seed = handover.seed(tmp)
     a, b = sidecar("a", seed=seed), sidecar("b", seed=seed)
-    b.binary = paths.staged(faults_binary(), tmp)
+    b.binary = paths.staged(paths.faults_binary(), tmp)
     b.env = {"SIDECAR_FAULT": "claimed:1:kill"}
     b.start()
     b.run("post-start", start_timeout="1s")
@@ -543,7 +536,7 @@ def test_a_lost_volume_does_not_begin_from_the_seed(sidecar, tmp):
 def test_a_failed_copy_leaves_nothing_behind(sidecar, tmp):
     seed = handover.seed(tmp, rows=500)
     a, b = sidecar("a", seed=seed), sidecar("b", seed=seed, options={"sync-timeout": "1s"})
-    b.binary = paths.staged(faults_binary(), tmp)
+    b.binary = paths.staged(paths.faults_binary(), tmp)
     b.env = {"SIDECAR_FAULT": "follow>pwrite:3:ENOSPC"}
     with a, b:
         a.post_start()

@@ -77,6 +77,15 @@ def sidecar_binary() -> Path | None:
     return p if os.access(p, os.X_OK) else None
 
 
+def faults_binary() -> Path:
+    """The one that fails where SIDECAR_FAULT says (sc_fault.h)."""
+    import pytest
+    p = BUILD / "fcgi-sidecar" / "fcgi-sidecar-faults"
+    if not os.access(p, os.X_OK):
+        pytest.skip(f"{p} is missing (make check builds it)")
+    return p
+
+
 def httpd_binary() -> str | None:
     return os.environ.get("DEMO_HTTPD") or which("apache2") or which("httpd")
 

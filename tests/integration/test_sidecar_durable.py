@@ -1,0 +1,56 @@
+"""A disk that did not take what a standby wrote. The kernel tells that once, to one of those who sync the file, and the next
+sync succeeds: whoever else fails or syncs at that moment, no promise rests on that file any more."""
+import os
+
+import pytest
+
+from tools import handover, paths, wait
+
+
+@pytest.fixture
+def pair(sidecar, php_fpm, tmp):
+    """pair(fault) -> a primary that has a row, and a standby that fails there."""
+    def make(fault):
+        seed = handover.seed(tmp)
+        a, b = (handover.Instance(n, sidecar, php_fpm, seed, workers=1) for n in "ab")
+        b.sidecar.binary, b.sidecar.env = paths.staged(paths.faults_binary(), tmp), {"SIDECAR_FAULT": fault}
+        a.start()
+        handover.write(a.sidecar.database, "before")
+        b.start()
+        return a, b
+    return make
+
+
+def hand_over_in_a_new_file(a, b, inode, want):
+    """b becomes primary, and what it then has is not in the file that it had."""
+    a.sidecar.pre_stop()
+    assert (b.state, b.rows()) == ("PRIMARY", want)
+    log = b.sidecar.log()
+    assert "SC0443" in log and "SC0413" not in log
+    assert os.stat(b.sidecar.database).st_ino != inode
+
+
+@pytest.mark.parametrize("record", ["fsync", "rename", "fsync-folder"])
+def test_the_record_fails_as_well(pair, record):
+    """PREPARE's sync of the image and its save of the promise: the first failure is not told again."""
+    a, b = pair(f"prepare>fsync-image:1:EIO,prepare>{record}:1:ENOSPC")
+    hand_over_in_a_new_file(a, b, os.stat(b.sidecar.database).st_ino, ["before"])
+    assert "SC0435" in a.sidecar.log()
+
+
+def test_the_sync_that_runs_fails(pair):
+    """It began before PREPARE, and is told of the failure after it: PREPARE's own sync has nothing to find."""
+    a, b = pair("fsync-now:1:2s,fsync-now:1:EIO")
+    inode = os.stat(b.sidecar.database).st_ino
+    handover.write(a.sidecar.database, "late")
+    wait.until(lambda: b.rows() == ["before", "late"], 10, "the row, which is being synced")
+    hand_over_in_a_new_file(a, b, inode, ["before", "late"])
+
+
+def test_the_sync_before_it_is_noted_fails(pair):
+    """A second without frames, and the image would be noted as whole."""
+    a, b = pair("fsync-note:1:EIO")
+    inode = os.stat(b.sidecar.database).st_ino
+    handover.write(a.sidecar.database, "late")
+    wait.until(lambda: "SC0443" in b.sidecar.log(), 10, "the message")
+    hand_over_in_a_new_file(a, b, inode, ["before", "late"])
