@@ -13,6 +13,7 @@
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/base/sc_log.h"
 #include "fcgi-sidecar/database/sc_db_fence.h"
+#include "fcgi-sidecar/handoff/sc_durable.h"
 
 #define WRITEBACK_STEP (8u * 1024u * 1024u) /* bytes between two hints to write back */
 #define WRITEBACK_BEHIND 4                  /* steps that may be on their way to the disk */
@@ -145,34 +146,46 @@ apr_status_t sc_incoming_put(sc_incoming *im, uint32_t number, const uint8_t *pa
     return rv;
 }
 
+/* Where there is no such call the copy does without.  What the disk did not take is told
+ * here, or by the sync at the end, but not by both. */
+static apr_status_t write_range(const sc_incoming *im, uint64_t offset, unsigned flags)
+{
+    int errnum = SC_FAULT("write-back")
+        || sync_file_range(im->fd, (off_t)offset, WRITEBACK_STEP, flags) != 0 ? errno : 0;
+
+    if (errnum == 0 || errnum == ENOSYS || errnum == EPERM || errnum == EINVAL || errnum == ESPIPE) {
+        return APR_SUCCESS;
+    }
+    sc_durable_failed(im->node, errnum);
+    return errnum;
+}
+
 /* The disk works while the rest comes, and never gets far behind: a long tail
- * of unwritten pages would hold up every sync of PHP's on the same disk.  Hints,
- * so their results are nothing to act on. */
-static void write_back(const sc_incoming *im, uint64_t end)
+ * of unwritten pages would hold up every sync of PHP's on the same disk. */
+static apr_status_t write_back(const sc_incoming *im, uint64_t end)
 {
     uint64_t behind = WRITEBACK_BEHIND * (uint64_t)WRITEBACK_STEP;
+    apr_status_t rv = write_range(im, end - WRITEBACK_STEP, SYNC_FILE_RANGE_WRITE);
 
-    (void)sync_file_range(im->fd, (off_t)(end - WRITEBACK_STEP), WRITEBACK_STEP,
-                          SYNC_FILE_RANGE_WRITE);
-    if (end > behind) {
-        (void)sync_file_range(im->fd, (off_t)(end - behind - WRITEBACK_STEP), WRITEBACK_STEP,
-                              SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE
-                              | SYNC_FILE_RANGE_WAIT_AFTER);
-    }
+    return rv == APR_SUCCESS && end > behind
+        ? write_range(im, end - behind - WRITEBACK_STEP, SYNC_FILE_RANGE_WAIT_BEFORE
+                      | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) : rv;
 }
 
 /* So much more of the base is in place. */
-static void note_base(sc_incoming *im, size_t len)
+static apr_status_t note_base(sc_incoming *im, size_t len)
 {
     uint64_t before = im->got;
+    apr_status_t rv = APR_SUCCESS;
 
     im->got += len;
     if (before / WRITEBACK_STEP != im->got / WRITEBACK_STEP) {
         if (im->direct < 0) {
-            write_back(im, im->got / WRITEBACK_STEP * WRITEBACK_STEP);
+            rv = write_back(im, im->got / WRITEBACK_STEP * WRITEBACK_STEP);
         }
         sc_work_done(im->node, &im->node->start, im->got);
     }
+    return rv;
 }
 
 apr_status_t sc_incoming_take_pages(sc_incoming *im, const uint8_t *payload, size_t len,
@@ -201,12 +214,11 @@ apr_status_t sc_incoming_take_pages(sc_incoming *im, const uint8_t *payload, siz
     if (rv == APR_SUCCESS && first == 1) {
         rv = write_fence(im);
     }
-    if (rv != APR_SUCCESS) {
-        return sc_error_errno(err, rv, "can not write %s", im->path);
+    if (rv == APR_SUCCESS) {
+        atomic_fetch_add(&im->node->metrics.bytes_received, len - 4);
+        rv = note_base(im, len - 4);
     }
-    atomic_fetch_add(&im->node->metrics.bytes_received, len - 4);
-    note_base(im, len - 4);
-    return APR_SUCCESS;
+    return rv == APR_SUCCESS ? rv : sc_error_errno(err, rv, "can not write %s", im->path);
 }
 
 /* A piece that is here already: into place, and into the digest as it is read
@@ -253,7 +265,9 @@ apr_status_t sc_incoming_take_same(sc_incoming *im, const uint8_t *payload, size
         im->kept += piece;
         bytes -= piece;
         atomic_fetch_add(&im->node->metrics.bytes_kept, piece);
-        note_base(im, piece);
+        if (rv == APR_SUCCESS) {
+            rv = note_base(im, piece);
+        }
     }
     free(buffer);
     return rv == APR_SUCCESS ? rv : sc_error_errno(err, rv, "can not go on with %s", im->path);

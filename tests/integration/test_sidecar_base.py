@@ -110,6 +110,23 @@ def test_the_disk_fails_in_the_middle(two, action):
     hand_over_and_compare(a, b)
 
 
+def test_the_disk_does_not_take_what_went_through_the_cache(two):
+    """The kernel tells that once, here in the middle, and the sync at the end succeeds: the copy begins anew, in a new file."""
+    a, b = two(mib=24, new="open-direct:1:EINVAL,write-back:2:EIO")
+    b.post_start()
+    assert "SC0443" in b.log() and "incoming.sqlite: Input/output error" in b.log() and "SC0413" not in b.log()
+    write(a.database, "after")
+    is_level(a, b)
+    hand_over_and_compare(a, b)
+
+
+def test_a_file_system_that_can_not_write_back(two):
+    a, b = two(mib=24, new="open-direct:1:EINVAL,write-back:1:EINVAL")
+    b.post_start()
+    assert "SC0443" not in b.log() and "SC0410" not in b.log()
+    is_level(a, b)
+
+
 def test_a_standby_whose_disk_is_full_tries_on(two, tmp):
     """Nobody waits for it any more who would begin the copy again."""
     a, b = two()
