@@ -280,10 +280,12 @@ static void roll_back(struct attempt *a, const char *why)
     sc_node *n = a->node;
     sc_state state;
     sc_error err = { 0, "" };
+    apr_status_t rv;
 
     atomic_fetch_add(&n->metrics.handoffs_rolled_back, 1);
-    if (sc_node_move(n, SC_STATE_PRIMARY, why, &err) != APR_SUCCESS
-        || sc_db_log_restore(n->db, &err) != APR_SUCCESS
+    rv = sc_node_move(n, SC_STATE_PRIMARY, why, &err);
+    SC_STEP("rolling-back");
+    if (rv != APR_SUCCESS || sc_db_log_restore(n->db, &err) != APR_SUCCESS
         || sc_db_fence_set(sc_db_fd(n->db), false, &err) != APR_SUCCESS) {
         sc_fail("SC0434", "can not roll back (%s); ending, so that a restart reads the state from "
                 "disk", err.text);
@@ -311,22 +313,11 @@ static void tell(const struct attempt *a)
             (long long)p[PART_CHECKPOINT], (long long)p[PART_COMMIT], (long long)p[PART_GRANT]);
 }
 
-apr_status_t sc_cutover_try(sc_node *n, const sc_member *successor, bool force, sc_error *err)
+static apr_status_t give_away(struct attempt *a, sc_error *err)
 {
-    struct attempt attempt = { .node = n, .successor = *successor, .force = force };
-    struct attempt *a = &attempt;
     int64_t went_on_us = 0;
-    apr_status_t rv = sc_node_move(n, SC_STATE_DRAINING, "pre-stop", err);
+    apr_status_t rv = prepare(a, err);
 
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    pthread_mutex_lock(&n->lock);
-    while (n->tidying) {
-        sc_node_wait(n, 10);
-    }
-    pthread_mutex_unlock(&n->lock);
-    rv = prepare(a, err);
     if (rv == APR_SUCCESS) {
         rv = commit(a, err);
     }
@@ -335,10 +326,41 @@ apr_status_t sc_cutover_try(sc_node *n, const sc_member *successor, bool force, 
         return rv;
     }
     mark(a, PART_COMMIT);
-    rv = sc_grant_finish(n, a->held_us, &went_on_us, err);
+    rv = sc_grant_finish(a->node, a->held_us, &went_on_us, err);
     if (rv == APR_SUCCESS) {
         mark_at(a, PART_GRANT, went_on_us); /* what is recorded after that nobody waits for */
         tell(a);
+    }
+    return rv;
+}
+
+/* The state does not say whose the connections are: rolled back, it is PRIMARY before they are free. */
+static void take_connections(sc_node *n)
+{
+    pthread_mutex_lock(&n->lock);
+    n->cutting_over = true;
+    while (n->tidying) {
+        sc_node_wait(n, 10);
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
+static void give_connections_back(sc_node *n)
+{
+    pthread_mutex_lock(&n->lock);
+    n->cutting_over = false;
+    pthread_mutex_unlock(&n->lock);
+}
+
+apr_status_t sc_cutover_try(sc_node *n, const sc_member *successor, bool force, sc_error *err)
+{
+    struct attempt attempt = { .node = n, .successor = *successor, .force = force };
+    apr_status_t rv = sc_node_move(n, SC_STATE_DRAINING, "pre-stop", err);
+
+    if (rv == APR_SUCCESS) {
+        take_connections(n);
+        rv = give_away(&attempt, err);
+        give_connections_back(n);
     }
     return rv;
 }

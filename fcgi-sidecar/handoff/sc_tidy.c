@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "fcgi-sidecar/base/sc_fault.h"
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/handoff/sc_follower.h"
 
@@ -101,10 +102,12 @@ int sc_tidy_log(sc_node *n)
     bool copies;
 
     pthread_mutex_lock(&n->lock);
-    n->tidying = n->db != NULL && n->state.id == SC_STATE_PRIMARY && n->followers != NULL;
+    n->tidying = n->db != NULL && n->state.id == SC_STATE_PRIMARY && n->followers != NULL
+        && !n->cutting_over;
     copies = sc_follower_any_copies(n);
     pthread_mutex_unlock(&n->lock);
     if (n->tidying) {
+        SC_STEP("tidy");
         again = tidy(n, copies);
         pthread_mutex_lock(&n->lock);
         n->tidying = false;

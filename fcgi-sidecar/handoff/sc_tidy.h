@@ -16,6 +16,7 @@
 
 /* Begins the log anew where it is long; makes its growth cheap while a follower copies
  * its base, for then it can not.  Holds writers off for a few milliseconds, and gives up after 60.
+ * Does nothing in a cut-over, until that has given back the write lock.
  * Returns after how many milliseconds it wants to be called again.  Lock not
  * held; of one thread, the one that closes the database. */
 int sc_tidy_log(sc_node *n);

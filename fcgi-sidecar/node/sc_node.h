@@ -60,6 +60,7 @@ typedef struct sc_node {
     sc_db *db;                /* open from PRIMARY to FORWARDING; NULL else */
     struct sc_follower *followers;
     bool tidying;             /* sc_tidy_log() has the write lock or is about to */
+    bool cutting_over;        /* db's connections are the cut-over's, in whatever state: no tidying */
     uint32_t log_frames;      /* in the log at the last look of sc_tidy_log(), which alone uses it */
     atomic_bool sealing;      /* a cut-over waits until no reader keeps the log: no base now */
     pthread_t start_thread, handoff_thread, keep_thread;
