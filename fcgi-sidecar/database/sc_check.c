@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "fcgi-sidecar/base/sc_fault.h"
 #include "fcgi-sidecar/base/sc_nice.h"
 #include "fcgi-sidecar/database/sc_sqlite.h"
 
@@ -24,7 +25,8 @@ static void *check_thread(void *context)
     sc_check *c = context;
 
     sc_nice_self();
-    c->rv = sc_sqlite_check(c->connection, c->path, &c->err);
+    c->rv = SC_FAULT("check") ? sc_error_errno(&c->err, errno, "can not check %s", c->path)
+                              : sc_sqlite_check(c->connection, c->path, &c->err);
     c->ended = true;
     return NULL;
 }

@@ -32,10 +32,10 @@ bool sc_resume_open(sc_resume *r, const char *incoming, const char *database)
     return r->partial_fd >= 0 || r->old_fd >= 0;
 }
 
-apr_status_t sc_resume_describe(sc_resume *r, const sc_secret *secret, json_t **json)
+apr_status_t sc_resume_describe(const sc_resume *r, const sc_secret *secret, sc_have_read_fn read,
+                                void *context, json_t **json)
 {
-    return sc_have_describe(secret, r->partial > r->old ? r->partial : r->old, sc_resume_read, r,
-                            json);
+    return sc_have_describe(secret, r->partial > r->old ? r->partial : r->old, read, context, json);
 }
 
 /* A block is taken from one of them, whole. */

@@ -19,8 +19,10 @@ typedef struct {
  * False: there is nothing to go on with. */
 bool sc_resume_open(sc_resume *r, const char *incoming, const char *database);
 
-/* Describes it for the primary (a new reference), see sc_have.h. */
-apr_status_t sc_resume_describe(sc_resume *r, const sc_secret *secret, json_t **json);
+/* Describes it for the primary (a new reference), see sc_have.h; read: sc_resume_read() or what
+ * calls it. */
+apr_status_t sc_resume_describe(const sc_resume *r, const sc_secret *secret, sc_have_read_fn read,
+                                void *context, json_t **json);
 
 /* sc_have_read_fn. */
 apr_status_t sc_resume_read(void *resume, uint64_t offset, uint8_t *out, size_t len);

@@ -44,6 +44,16 @@ static void close_left(sc_incoming *im)
     sc_resume_close(&im->left);
 }
 
+/* Of a large file all that takes longer than post-start waits for something to move. */
+static apr_status_t read_left(void *incoming, uint64_t offset, uint8_t *out, size_t len)
+{
+    sc_incoming *im = incoming;
+
+    SC_STEP("describe");
+    sc_work_moved(im->node, &im->node->start);
+    return sc_resume_read(&im->left, offset, out, len);
+}
+
 /* Described once until it changes, for it takes a reading of all of it; a
  * failure means a whole copy, not none. */
 apr_status_t sc_incoming_look_around(void *incoming)
@@ -60,7 +70,7 @@ apr_status_t sc_incoming_look_around(void *incoming)
         || n->have != NULL) {
         return APR_SUCCESS;
     }
-    rv = sc_resume_describe(&im->left, &n->secret, &n->have);
+    rv = sc_resume_describe(&im->left, &n->secret, read_left, im, &n->have);
     if (rv != APR_SUCCESS) {
         sc_warn("SC0415", "the whole base is copied: what is here can not be read: %s",
                 strerror(rv));

@@ -204,6 +204,7 @@ static apr_status_t become_standby(struct image *im, sc_error *err)
 
     sc_work_phase(n, &n->start, im->checked ? "syncing the base" : "checking the base", 0);
     rv = sc_nice_run(install, im);
+    sc_work_moved(n, &n->start); /* a check of its own takes as long as it takes */
     if (rv != APR_SUCCESS) {
         n->copy_whole = true; /* it may have been the sync, which says so once only */
         return rv;
@@ -288,17 +289,9 @@ static apr_status_t take_done(sc_node *n, const uint8_t *payload, size_t len, sc
     return sc_error_set(err, n->start_final ? SC_EFAILED : SC_EREFUSED, "%s", text);
 }
 
-static apr_status_t take_message(struct image *im, sc_error *err)
+static apr_status_t take_one(struct image *im, enum sc_frame_type type, const uint8_t *payload,
+                             size_t len, sc_error *err)
 {
-    enum sc_frame_type type;
-    const uint8_t *payload;
-    size_t len;
-    apr_status_t rv = im->ahead != NULL ? sc_ahead_next(im->ahead, &type, &payload, &len, err)
-                                        : sc_peer_next(im->peer, &type, &payload, &len, err);
-
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
     switch (type) {
     case SC_FRAME_HELLO:
         return take_hello(im, payload, len, err);
@@ -317,6 +310,24 @@ static apr_status_t take_message(struct image *im, sc_error *err)
     default:
         return APR_SUCCESS; /* a newer primary may tell more */
     }
+}
+
+/* A primary that sends is not stuck, be it that its check goes on or that the log does. */
+static apr_status_t take_message(struct image *im, sc_error *err)
+{
+    enum sc_frame_type type;
+    const uint8_t *payload;
+    size_t len;
+    apr_status_t rv = im->ahead != NULL ? sc_ahead_next(im->ahead, &type, &payload, &len, err)
+                                        : sc_peer_next(im->peer, &type, &payload, &len, err);
+
+    if (rv == APR_SUCCESS) {
+        rv = take_one(im, type, payload, len, err);
+    }
+    if (rv == APR_SUCCESS) {
+        sc_work_moved(im->node, &im->node->start);
+    }
+    return rv;
 }
 
 static apr_status_t open_stream(sc_node *n, const sc_member *primary, sc_peer **peer,

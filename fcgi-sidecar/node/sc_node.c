@@ -239,6 +239,13 @@ void sc_work_done(sc_node *n, sc_work *w, uint64_t done)
     pthread_mutex_unlock(&n->lock);
 }
 
+void sc_work_moved(sc_node *n, sc_work *w)
+{
+    pthread_mutex_lock(&n->lock);
+    w->moved_ms = sc_now_ms();
+    pthread_mutex_unlock(&n->lock);
+}
+
 bool sc_work_running(sc_node *n, const sc_work *w)
 {
     bool running;

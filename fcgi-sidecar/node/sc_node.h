@@ -149,6 +149,7 @@ apr_status_t sc_node_forward(sc_node *n, const sc_member *to, uint64_t epoch, sc
 bool sc_work_begin(sc_node *n, sc_work *w, const char *phase);
 void sc_work_phase(sc_node *n, sc_work *w, const char *phase, uint64_t total);
 void sc_work_done(sc_node *n, sc_work *w, uint64_t done);
+void sc_work_moved(sc_node *n, sc_work *w); /* it goes on, whatever the number of bytes */
 bool sc_work_running(sc_node *n, const sc_work *w);
 /* It runs, and nothing has moved for that long. */
 bool sc_work_stuck(sc_node *n, const sc_work *w, int64_t ms);

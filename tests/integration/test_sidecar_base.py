@@ -228,6 +228,26 @@ def test_an_older_primary_that_checks_nothing(two):
     hand_over_and_compare(a, b)
 
 
+def test_a_check_that_takes_longer_than_post_start_waits(two):
+    """Something moves all the while, so that a connection which breaks after it is no reason to give up and remove the copy."""
+    a, b = two(old="check:1:6s,check:1:EIO", options={"sync-timeout": "3s"})
+    b.post_start()
+    assert "SC0404" in a.log() and "SC0413" in b.log() and "SC0411" not in b.log()
+    is_level(a, b)
+
+
+def test_a_description_that_takes_longer_than_post_start_waits(two):
+    """Of what lay there after a restart; the primary can not be reached at first."""
+    a, b = two(new="install:1:kill", options={"sync-timeout": "3s"})
+    b.post_start(check=False, start_timeout="1s")
+    b.proc.wait()
+    b.env = {"SIDECAR_FAULT": "describe:1:5s,follow>connect:1:ETIMEDOUT"}
+    b.start()
+    b.post_start()
+    assert "SC0410" in b.log() and "SC0413" in b.log() and "SC0411" not in b.log()
+    is_level(a, b)
+
+
 def test_requests_while_the_check_goes_on(two):
     """Frames are sent meanwhile; the standby is level when it becomes one."""
     a, b = two(mib=24)
