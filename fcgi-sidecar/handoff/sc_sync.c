@@ -156,6 +156,7 @@ static apr_status_t take_log(struct image *im, const uint8_t *payload, size_t le
     rv = n->state.prepared ? sc_node_withdraw(n, err) : APR_SUCCESS; /* before a frame is written */
     if (rv == APR_SUCCESS) {
         SC_STEP("apply");
+        n->image_torn = true; /* until all of it has come, and fits */
         rv = apply_frames(im, payload, count);
         if (rv != APR_SUCCESS) {
             sc_error_errno(err, rv, "can not write the standby's database");

@@ -76,7 +76,7 @@ typedef struct sc_node {
     uint64_t image_digest;
     bool image_known;         /* --database is of this lineage: it may be replaced */
     bool image_dirty;         /* written since the last sync */
-    bool image_torn;          /* its last frames are half a transaction */
+    bool image_torn;          /* its last frames are half a transaction, or half of them are in it */
     bool image_unsure;        /* left by a process that died: not known to be whole, nor to be synced,
                                * promise or not */
     bool image_frozen;        /* promoted: the stream may not write any more */

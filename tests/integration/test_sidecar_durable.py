@@ -60,6 +60,17 @@ def test_the_sync_before_it_is_noted_fails(pair):
     hand_over_in_a_new_file(a, b, inode, ["before", "late"])
 
 
+def test_promote_refuses_what_is_half_applied(pair):
+    """The standby's disk took half of the last frames, and before it has followed again the primary is gone for ever."""
+    a, b = pair("apply>pwrite:6:EIO,apply>follow:1:5s")         # page 1 takes three of them
+    handover.write(a.sidecar.database, *(f"one-transaction-of-many-pages-{i:06d}" for i in range(2000)))
+    wait.until(lambda: "can not write the standby's database" in b.sidecar.log(), 10, "the failure")
+    a.sidecar.kill()
+    r = b.sidecar.run("promote")
+    assert r.returncode == 3 and "half of it" in r.stderr and "promote --force" in r.stderr, r.stderr
+    assert b.state == "STANDBY"
+
+
 def test_the_log_is_let_alone_until_all_is_rolled_back(pair):
     """PRIMARY is saved, fence and write lock are still there. Who keeps the log short has the same connection, and would
     give the lock back: PHP would commit into a log whose header is void."""
