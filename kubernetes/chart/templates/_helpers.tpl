@@ -99,6 +99,26 @@ defaultMode: 0440
 items: [{key: {{ ternary "token" "secret" (eq .mode "serviceAccountToken") }}, path: secret}]
 {{- end }}
 
+{{/* A quantity in bytes. */}}
+{{- define "mod-demo.bytes" -}}
+{{- $text := kindIs "string" . | ternary . (int64 . | toString) -}}
+{{- $units := dict "" 1 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{ mulf (regexFind "^[0-9.]+" $text | float64) (get $units (regexFind "[A-Za-z]*$" $text)) | int64 }}
+{{- end }}
+
+{{/* A pod that takes more disk than its containers' limits together is evicted at once, and what is in its volumes is lost. */}}
+{{- define "mod-demo.checkDisk" -}}
+{{- $need := add (include "mod-demo.bytes" .dataSize) (include "mod-demo.bytes" "2560Mi") -}}
+{{- $limit := 0 -}}
+{{- range list .resources .sidecar.resources }}
+{{- with dig "limits" "ephemeral-storage" "" . }}{{ $limit = add $limit (include "mod-demo.bytes" .) }}{{ end -}}
+{{- end }}
+{{- if and $limit (lt $limit $need) }}
+{{- fail (printf "phpFpm.dataSize %v, with 2.5Gi for /tmp and /app/var, is more than what the pod may take on disk, %dMi: raise phpFpm.sidecar.resources.limits.ephemeral-storage"
+  .dataSize (div $limit 1048576)) }}
+{{- end }}
+{{- end }}
+
 {{/* How long a terminating pod looks for a successor: the grace period without what ending takes. */}}
 {{- define "mod-demo.handoffSeconds" -}}
 {{ sub .Values.phpFpm.terminationGracePeriodSeconds (add .Values.phpFpm.lingerSeconds 40) | max 10 }}
