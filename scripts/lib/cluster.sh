@@ -42,14 +42,18 @@ cluster_down() {
 # cluster_images [REBUILD [LIMIT]]: builds the images where they are missing, in LIMIT seconds at most, and loads them into
 # the cluster.
 cluster_images() {
-    local dir=$CLUSTER_IMAGES log=$TOP/build/log/images.log kind old
+    local dir=$CLUSTER_IMAGES log=$TOP/build/log/images.log kind old rc
     local -a limit=()
     [ -z "${2:-}" ] || limit=(timeout --kill-after=20 "$2")
     if [ -n "${1:-}" ] || [ ! -e "$dir/httpd.tar" ] || [ ! -e "$dir/php-fpm.tar" ]; then
         if [ -n "$CLUSTER_TEST" ] && [ -x "$TEST_CLUSTER/image-base" ]; then
             step "base image" "$TOP/build/log/image-base.log" "${limit[@]}" "$TEST_CLUSTER/image-base" trixie || return 1
         fi
-        step "images: build" "$log" "${limit[@]}" "$TOP/scripts/images" "${CLUSTER_BUILD[@]}" --save "$dir" || return 1
+        rc=0
+        step "images: build" "$log" "${limit[@]}" "$TOP/scripts/images" "${CLUSTER_BUILD[@]}" --save "$dir" || rc=$?
+        # What the step only calls skipped: no builder is here, and why.
+        [ $rc -ne 77 ] || tail -n 10 "$log" | sed 's/^/    | /'
+        [ $rc -eq 0 ] || return 1
     fi
     old=$(cluster_images_old)
     [ -z "$old" ] || say "  images: $old is newer than those in ${dir#"$TOP"/}; --rebuild makes them anew"
@@ -80,6 +84,20 @@ cluster_images_old() {
 cluster_load_each() {
     local archive
     for archive in "$CLUSTER_IMAGES"/{httpd,php-fpm}.tar; do "$@" "$archive" || return 1; done
+}
+
+# cluster_apply: the plain manifests; the autoscaler's only where the cluster knows its kind.
+cluster_apply() {
+    local file
+    local -a files=()
+    for file in "$TOP"/kubernetes/*.yaml; do
+        if [[ $file == */php-fpm-vpa.yaml ]] && ! kubectl get --raw /apis/autoscaling.k8s.io/v1 >/dev/null 2>&1; then
+            say "  no VerticalPodAutoscaler in this cluster: ${file#"$TOP"/} is left out"
+        else
+            files+=(-f "$file")
+        fi
+    done
+    step "manifests: kubectl apply -f kubernetes/" "$TOP/build/log/apply.log" kubectl apply "${files[@]}"
 }
 
 # cluster_clean: deletes the namespace testing. Its pods first and by force: a primary waits for a successor, and none comes.
