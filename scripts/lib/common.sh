@@ -24,7 +24,8 @@ step() {
     mkdir -p "$(dirname "$log")"
     printf '  %-46s ' "$what"
     if [ -t 1 ]; then
-        ( while sleep 1; do printf '%s%4d s%s\b\b\b\b\b\b' "$DIM" $((SECONDS - began)) "$PLAIN"; done ) &
+        # Not past the end of the script: what runs beside it does not hear Ctrl-C.
+        ( while sleep 1 && kill -0 $$ 2>/dev/null; do printf '%s%4d s%s\b\b\b\b\b\b' "$DIM" $((SECONDS - began)) "$PLAIN"; done ) &
         ticker=$!
     fi
     "$@" >"$log" 2>&1 </dev/null || rc=$?

@@ -28,13 +28,43 @@ packages_clang_runtime() {
     [ -n "$version" ] && apt-cache show "libclang-rt-$version-dev" >/dev/null 2>&1 && printf 'libclang-rt-%s-dev' "$version"
 }
 
+# What is installed here is started by these scripts alone, with their own configuration: no service of Debian's own. So
+# says this file, for the time of the installation; the mark tells it from one that somebody else put there.
+PACKAGES_POLICY=${PACKAGES_POLICY:-/usr/sbin/policy-rc.d}
+PACKAGES_MARK='# Of the scripts of mod_demo, while they install packages.'
+
+# packages_policy SUDO COMMAND…: runs it while no service may start. In a shell of its own, whose traps are not the caller's.
+packages_policy() (
+    sudo=$1
+    shift
+    if [ ! -e "$PACKAGES_POLICY" ]; then
+        trap '$sudo rm -f "$PACKAGES_POLICY"' EXIT
+        trap 'exit 130' INT
+        trap 'exit 143' TERM
+        trap 'exit 129' HUP
+        printf '#!/bin/sh\n%s\nexit 101\n' "$PACKAGES_MARK" | $sudo tee "$PACKAGES_POLICY" >/dev/null
+        $sudo chmod 755 "$PACKAGES_POLICY"
+    fi
+    "$@"
+)
+
+# packages_leftover SUDO: removes what a run that was killed left.
+packages_leftover() {
+    ! grep -qsxF "$PACKAGES_MARK" "$PACKAGES_POLICY" || $1 rm -f "$PACKAGES_POLICY" ||
+        say "  $PACKAGES_POLICY is left of a run that was killed, and keeps services from starting: sudo rm $PACKAGES_POLICY"
+}
+
 # packages_install LOG NAME…: as root or through sudo; without either the one line to type is printed, and the script ends.
 packages_install() {
-    local log=$1 sudo= names policy=/usr/sbin/policy-rc.d placed= rc=0
+    local log=$1 sudo= names rc=0
     shift
     names=$(packages_missing "$@")
     names=${names% }
-    [ -n "$names" ] || return 0
+    if [ -z "$names" ]; then
+        [ "$(id -u)" -eq 0 ] || sudo="sudo -n"
+        packages_leftover "$sudo"
+        return 0
+    fi
     if ! command -v apt-get >/dev/null; then
         fail "this system has no apt-get; install what these Debian packages hold: $names"
     fi
@@ -49,15 +79,9 @@ packages_install() {
             fail "packages are missing. As root, type:" "apt-get update && apt-get install --no-install-recommends $names"
         fi
     fi
-    # What is installed here is started by these scripts alone, with their own configuration: no service of Debian's own.
-    if [ ! -e $policy ]; then
-        placed=1
-        printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
-        $sudo chmod 755 $policy
-    fi
+    packages_leftover "$sudo"
     # shellcheck disable=SC2086
-    step "packages: $(printf '%s' "$names" | wc -w) to install" "$log" packages_apt "$sudo" $names || rc=$?
-    [ -z "$placed" ] || $sudo rm -f $policy
+    packages_policy "$sudo" step "packages: $(printf '%s' "$names" | wc -w) to install" "$log" packages_apt "$sudo" $names || rc=$?
     [ $rc -eq 0 ] || fail "apt-get did not install what is missing: $names"
 }
 
