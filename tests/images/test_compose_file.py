@@ -109,6 +109,12 @@ def test_php_cannot_read_the_key_of_the_control_port():
     assert not any("/app/handover" in v for v in SERVICES["php-fpm"]["volumes"])
 
 
+def test_the_sidecar_has_a_connection_for_each_worker():
+    workers = SERVICES["php-fpm"]["environment"]["PHP_FPM_MAX_CHILDREN"]
+    assert SERVICES["sidecar"]["environment"]["SIDECAR_WORKERS"] == workers
+    assert default(workers) == IMAGES["php-fpm"].env["PHP_FPM_MAX_CHILDREN"]
+
+
 def test_order_of_start():
     def after(service):
         return {k: v["condition"] for k, v in SERVICES[service]["depends_on"].items()}

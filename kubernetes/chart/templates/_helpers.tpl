@@ -99,9 +99,14 @@ defaultMode: 0440
 items: [{key: {{ ternary "token" "secret" (eq .mode "serviceAccountToken") }}, path: secret}]
 {{- end }}
 
+{{/* A text, or a whole number, which a template else writes as 1e+06. */}}
+{{- define "mod-demo.text" -}}
+{{ kindIs "string" . | ternary . (int64 . | toString) }}
+{{- end }}
+
 {{/* A quantity in bytes. */}}
 {{- define "mod-demo.bytes" -}}
-{{- $text := kindIs "string" . | ternary . (int64 . | toString) -}}
+{{- $text := include "mod-demo.text" . -}}
 {{- $units := dict "" 1 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
 {{ mulf (regexFind "^[0-9.]+" $text | float64) (get $units (regexFind "[A-Za-z]*$" $text)) | int64 }}
 {{- end }}
