@@ -139,6 +139,7 @@ static apr_status_t apply_frames(struct image *im, const uint8_t *payload, uint3
 static apr_status_t take_log(struct image *im, const uint8_t *payload, size_t len, sc_error *err)
 {
     sc_node *n = im->node;
+    bool live = sc_durable_has(&im->durable); /* else it goes into a file that is not --database yet */
     uint64_t digest;
     uint32_t count;
     apr_status_t rv;
@@ -156,7 +157,7 @@ static apr_status_t take_log(struct image *im, const uint8_t *payload, size_t le
     rv = n->state.prepared ? sc_node_withdraw(n, err) : APR_SUCCESS; /* before a frame is written */
     if (rv == APR_SUCCESS) {
         SC_STEP("apply");
-        n->image_torn = true; /* until all of it has come, and fits */
+        n->image_torn = n->image_torn || live; /* until all of it is there, and fits */
         rv = apply_frames(im, payload, count);
         if (rv != APR_SUCCESS) {
             sc_error_errno(err, rv, "can not write the standby's database");
@@ -169,7 +170,7 @@ static apr_status_t take_log(struct image *im, const uint8_t *payload, size_t le
     if (rv == APR_SUCCESS) {
         im->durable.applied_ms = sc_now_ms();
         n->image_dirty = true;
-        n->image_torn = sc_get_u32(payload + 28) == 0;
+        n->image_torn = live ? sc_get_u32(payload + 28) == 0 : n->image_torn;
         n->image_digest = digest;
         n->image_position.salt[0] = sc_get_u32(payload);
         n->image_position.salt[1] = sc_get_u32(payload + 4);
