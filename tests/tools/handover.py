@@ -1,6 +1,7 @@
 """Pairs of sidecars with a php-fpm each, and writers of unique ids through their relays."""
 from __future__ import annotations
 
+import contextlib
 import random
 import sqlite3
 import threading
@@ -167,6 +168,8 @@ class Writers:
         self.failed: list[tuple[str, str]] = []
         self.done: list[tuple[float, float]] = []       # (when, how long) of the acknowledged
         self._lock, self._stop, self._threads = threading.Lock(), threading.Event(), []
+        self._go = threading.Event()
+        self._go.set()
 
     def __enter__(self) -> "Writers":
         self._threads = [threading.Thread(target=self._run, args=(i,), daemon=True) for i in range(self.n)]
@@ -176,12 +179,22 @@ class Writers:
 
     def __exit__(self, *exc) -> None:
         self._stop.set()
+        self._go.set()
         for t in self._threads:
             t.join(40 * wait.FACTOR)
             assert not t.is_alive(), "a writer hangs"
 
+    @contextlib.contextmanager
+    def resting(self):
+        """No new write meanwhile."""
+        self._go.clear()
+        try:
+            yield
+        finally:
+            self._go.set()
+
     def _run(self, who: int) -> None:
-        while not self._stop.is_set():
+        while self._go.wait() and not self._stop.is_set():
             wid, sent, relay = f"w{who}-{uuid.uuid4().hex}", time.monotonic(), random.choice(self.relays)
             try:
                 ok, why = self._send(relay, wid)
