@@ -5,7 +5,7 @@
 
 /* Whoever comes at the right moment takes a connection past those who wait,
  * which spares a change of threads; past one who waits for this long nobody. */
-#define WAIT_FAIR_US 2000
+#define WAIT_FAIR_US 1000
 
 /* Where answers take less than this it pays to look for them before sleeping;
  * a busy machine changes the average of that time, not the least. */
