@@ -336,6 +336,7 @@ void sc_client_running(sc_client *c, sc_upstream *u)
 void sc_client_requeue(sc_client *c)
 {
     c->upstream = NULL;
+    sc_timer_stop(&c->timer); /* while it waits again it may be us who do not read */
     sc_request_rewind(&c->request);
     sc_client_move(c, SC_CLIENT_QUEUED);
     sc_dispatch_requeue(c);

@@ -281,8 +281,11 @@ static void client_got(sc_client *c, size_t n)
         sc_upstream_push(c->upstream);
     }
     check_ready(c, false);
-    if (c->state == SC_CLIENT_RECEIVING || c->state == SC_CLIENT_DRAINING
-        || (c->state == SC_CLIENT_RUNNING && c->request.state != SC_REQUEST_WHOLE)) {
+    if (c->state == SC_CLIENT_RUNNING && c->request.state == SC_REQUEST_WHOLE) {
+        sc_timer_stop(&c->timer); /* how long the script takes is not the client's fault */
+    }
+    else if (c->state == SC_CLIENT_RECEIVING || c->state == SC_CLIENT_DRAINING
+             || c->state == SC_CLIENT_RUNNING) {
         sc_timer_start(&relay->loop, &relay->after_client_receive, &c->timer);
     }
 }

@@ -168,6 +168,45 @@ static void half_a_request_is_not_waited_for_for_ever(void **state)
     bed_until(b, s.client_errors == 1);
 }
 
+/* Time-outs of clients that a test lets pass: long enough for its own steps. */
+#define SHORT_MS 1000
+
+static void body_record(uint8_t *record, char fill, size_t len)
+{
+    uint8_t content[8192];
+
+    memset(content, fill, len);
+    put_record(record, FCGIW_STDIN, 1, content, len, 0);
+}
+
+/* From its last byte on the time is the script's. */
+static void a_script_may_take_longer_than_its_body(void **state)
+{
+    bed *b = *state;
+    uint8_t out[9216];
+    int client, up;
+
+    b->config.request_buffer = 4096;
+    b->config.client_receive_timeout = SHORT_MS * 1000;
+    bed_start(b);
+    client = bed_dial(b);
+    bed_send(client, out, put_head(out, 1, "POST", "slow", true));
+    body_record(out, 'a', 8000);
+    bed_send(client, out, FCGIW_HEADER_LEN + 8000);
+    up = bed_worker(b);
+    bed_expect(up, FCGIW_PARAMS, 1, NULL);
+    bed_expect(up, FCGIW_PARAMS, 1, "");
+    bed_expect(up, FCGIW_STDIN, 1, NULL);
+    bed_send(client, out, put_record(out, FCGIW_STDIN, 1, NULL, 0, 0));
+    bed_expect(up, FCGIW_STDIN, 1, "");
+    bed_silence(client, 2 * SHORT_MS);
+    bed_answer(up, "at last");
+    bed_expect(client, FCGIW_STDOUT, 1, "at last");
+    bed_expect_end(client, 1, FCGIW_REQUEST_COMPLETE);
+    close(client);
+    close(up);
+}
+
 static void idle_upstream_connections_free_their_workers(void **state)
 {
     bed *b = *state;
@@ -333,7 +372,7 @@ int main(void)
         T(malformed_requests), T(the_log_names_the_client), T(a_client_that_goes_while_it_waits_runs_nothing),
         T(a_client_that_goes_closes_the_upstream), T(abort_request), T(queue_bound),
         T(queue_timeout), T(idle_clients_are_closed), T(half_a_request_is_not_waited_for_for_ever),
-        T(idle_upstream_connections_free_their_workers),
+        T(a_script_may_take_longer_than_its_body), T(idle_upstream_connections_free_their_workers),
         T(a_client_that_does_not_read_stops_the_upstream),
         T(an_upstream_that_does_not_read_stops_the_client), T(an_answer_that_is_never_taken)
     };
