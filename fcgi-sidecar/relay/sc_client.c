@@ -294,6 +294,10 @@ void sc_client_answered(sc_client *c)
     sc_buffer_release(&c->request.wire);
     c->request.sent = 0;
     sc_timer_start(&relay->loop, &relay->after_client_receive, &c->timer);
+    if (c->readable && !c->in_read) {
+        /* It may have sent all of it while there was no room: no event would come. */
+        sc_loop_rewatch(&relay->loop, &c->io, SC_LOOP_READ | SC_LOOP_WRITE);
+    }
     if (sc_buffer_len(&c->out) == 0) {
         all_written(c);
     }

@@ -11,6 +11,7 @@ UNIT_TESTS = \
 	tests/unit/test_sc_relay_forward \
 	tests/unit/test_sc_relay_noise \
 	tests/unit/test_sc_relay_return \
+	tests/unit/test_sc_relay_unread \
 	tests/unit/test_sc_request \
 	tests/unit/test_sc_state \
 	tests/unit/test_sc_frame \
@@ -66,6 +67,9 @@ tests_unit_test_sc_relay_forward_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIB
 tests_unit_test_sc_relay_return_SOURCES = %D%/test_sc_relay_return.c $(RELAY_BED)
 tests_unit_test_sc_relay_return_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(APR_CFLAGS)
 tests_unit_test_sc_relay_return_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
+tests_unit_test_sc_relay_unread_SOURCES = %D%/test_sc_relay_unread.c $(RELAY_BED)
+tests_unit_test_sc_relay_unread_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(APR_CFLAGS)
+tests_unit_test_sc_relay_unread_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
 tests_unit_test_sc_relay_faults_SOURCES = %D%/test_sc_relay_faults.c $(RELAY_BED)
 tests_unit_test_sc_relay_faults_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(APR_CFLAGS)
 tests_unit_test_sc_relay_faults_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
