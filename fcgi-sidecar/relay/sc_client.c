@@ -127,6 +127,7 @@ static void all_written(sc_client *c)
     }
     else if (c->state == SC_CLIENT_IDLE) {
         sc_buffer_release(&c->out);
+        sc_timer_start(&c->relay->loop, &c->relay->after_client_idle, &c->timer);
     }
 }
 

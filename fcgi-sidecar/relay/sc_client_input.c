@@ -356,6 +356,11 @@ void sc_client_timeout(sc_timer *timer)
 
     switch (c->state) {
     case SC_CLIENT_IDLE:
+        if (sc_buffer_len(&c->out) > 0) { /* it takes its answer, see send_timer */
+            sc_timer_start(&c->relay->loop, &c->relay->after_client_idle, timer);
+            break;
+        }
+        /* fall through */
     case SC_CLIENT_LINGERING:
         sc_client_close(c);
         break;

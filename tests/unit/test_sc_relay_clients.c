@@ -318,6 +318,41 @@ static void an_upstream_that_does_not_read_stops_the_client(void **state)
     close(up);
 }
 
+/* Idle is who has his answer, not who still takes it. */
+static void an_answer_that_is_taken_late(void **state)
+{
+    static uint8_t record[FCGIW_HEADER_LEN + 60000];
+    bed *b = *state;
+    uint8_t out[1024];
+    int client, up, i;
+    bed_record r;
+
+    b->config.client_idle_timeout = SHORT_MS * 1000;
+    b->config.response_buffer = 1 << 20;
+    bed_start(b);
+    client = bed_get(b, 1, "big", true);
+    up = bed_worker(b);
+    bed_take_get(up, "big");
+    for (i = 0; i < 10; i++) {
+        fill(record, FCGIW_STDOUT, i);
+        bed_send(up, record, sizeof(record));
+    }
+    bed_answer(up, "end");
+    bed_until(b, s.completed == 1);
+    bed_sleep(2 * SHORT_MS);
+    for (i = 0; i < 10; i++) {
+        bed_read(client, &r);
+        assert_int_equal(r.h.content_length, 60000);
+    }
+    bed_expect(client, FCGIW_STDOUT, 1, "end");
+    bed_expect_end(client, 1, FCGIW_REQUEST_COMPLETE);
+    bed_send(client, out, put_record(out, FCGIW_GET_VALUES, 0, NULL, 0, 0));
+    bed_expect(client, FCGIW_GET_VALUES_RESULT, 0, ""); /* the idle time begins with its last byte */
+    bed_closed(client);
+    close(client);
+    close(up);
+}
+
 static void an_answer_that_is_never_taken(void **state)
 {
     bed *b = *state;
@@ -374,7 +409,8 @@ int main(void)
         T(queue_timeout), T(idle_clients_are_closed), T(half_a_request_is_not_waited_for_for_ever),
         T(a_script_may_take_longer_than_its_body), T(idle_upstream_connections_free_their_workers),
         T(a_client_that_does_not_read_stops_the_upstream),
-        T(an_upstream_that_does_not_read_stops_the_client), T(an_answer_that_is_never_taken)
+        T(an_upstream_that_does_not_read_stops_the_client), T(an_answer_that_is_never_taken),
+        T(an_answer_that_is_taken_late)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
