@@ -8,7 +8,7 @@
 #include "fcgi-sidecar/base/sc_file.h"
 #include "fcgi-sidecar/handoff/sc_ship.h"
 
-#define PROBE_MS 200 /* for a connection to php-fpm that no request has asked for yet */
+#define PROBE_MS 200 /* for a connection to php-fpm while no request keeps one */
 
 json_t *sc_status_file(const sc_state *s)
 {
@@ -73,15 +73,17 @@ static bool is_ready(sc_node *n, const char **why)
 {
     sc_relay_stats stats;
     sc_state state;
-    bool up;
+    bool connected, up;
 
     sc_relay_stats_get(n->relay, &stats);
     sc_node_state(n, &state);
     switch (state.id) {
     case SC_STATE_PRIMARY:
     case SC_STATE_DRAINING:
-        up = stats.upstream_up || sc_dial_accepts(n->options->upstream, PROBE_MS);
-        *why = stats.upstream_up ? "php-fpm answers"
+        /* What the relay knows is as old as its last connection: php-fpm may have died since. */
+        connected = stats.upstream_up && stats.upstream_connections > 0;
+        up = connected || sc_dial_accepts(n->options->upstream, PROBE_MS);
+        *why = connected ? "php-fpm answers"
              : up ? "php-fpm accepts connections" : "php-fpm is down";
         return up;
     case SC_STATE_EMPTY:

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tools import handover, leaseapi, paths, wait
+from tools import fcgi, handover, leaseapi, paths, wait
 from tools.handover import write
 from tools.writers import stored
 
@@ -55,6 +55,18 @@ def test_a_primary_is_ready_when_php_fpm_is_there(sidecar, php_fpm, seed):
     assert a.sidecar.http("/readyz").status == 200
     a.php.stop()
     wait.until(lambda: a.sidecar.http("/readyz").status == 503, 10, "the primary is no longer ready")
+
+
+def test_a_primary_is_not_ready_when_php_fpm_has_died(sidecar, php_fpm, seed):
+    """Nor a request after its death: the last one was answered well."""
+    a = handover.Instance("a", sidecar, php_fpm, seed).start()
+    assert fcgi.request(a.sidecar.relay, handover.params(a.php, "id=one"), timeout=30).complete
+    assert a.sidecar.http("/readyz").status == 200
+    a.php.kill()
+    wait.until(lambda: a.sidecar.http("/readyz").status == 503, 10, "the primary is no longer ready")
+    assert "php-fpm is down" in a.sidecar.http("/readyz?verbose").text
+    a.php.start()
+    assert a.sidecar.http("/readyz").status == 200
 
 
 @pytest.mark.parametrize("journal", ["delete", "wal", "persist"])
