@@ -4,7 +4,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-
+#include <sys/un.h>
 
 struct option_row {
     enum sc_option_kind kind;
@@ -75,11 +75,8 @@ bool sc_duration_parse(const char *text, apr_interval_time_t *value)
         return false;
     }
     n = strtol(text, &end, 10);
-    if (n > 1000000) {
-        return false;
-    }
     for (i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-        if (strcmp(end, units[i].unit) == 0) {
+        if (strcmp(end, units[i].unit) == 0 && n <= SC_DURATION_MAX / units[i].us) {
             *value = n * units[i].us;
             return true;
         }
@@ -196,7 +193,8 @@ static const char *value_error(const struct option_row *row, const char *value)
     case SC_OPTION_ADDRESS:
     case SC_OPTION_UPSTREAM:
         if (strncmp(value, "unix:/", 6) == 0 && value[6] != '\0') {
-            return NULL;
+            return strlen(value + 5) < sizeof(((struct sockaddr_un *)NULL)->sun_path)
+                ? NULL : "has too long a path for a socket, 107 bytes are allowed";
         }
         /* fall through */
     case SC_OPTION_HOSTPORT:
@@ -224,7 +222,7 @@ static apr_status_t value_set(sc_options *o, const struct option_row *row, const
     unsigned long n;
 
     if (why == NULL && duration && !sc_duration_parse(value, member)) {
-        why = "must be a time such as 500ms, 10s, 5m or 1h";
+        why = "must be a time such as 500ms, 10s, 5m or 1h, 100h at most";
     }
     if (why == NULL && row->kind == SC_OPTION_TIMEOUT && *(apr_interval_time_t *)member == 0) {
         why = "must be above 0, a time such as 500ms, 10s, 5m or 1h";

@@ -84,7 +84,10 @@ bool sc_address_split(const char *address, char *host, size_t host_size, uint16_
 /* The reverse: an IPv6 host gets its brackets.  Cut when too long. */
 void sc_address_join(char *out, size_t size, const char *host, uint16_t port);
 
-/* "500ms", "10s", "5m", "1h"; 0 is allowed ("0s"). */
+/* Longest time, so that a few of them together are milliseconds of an int. */
+#define SC_DURATION_MAX (100 * 3600 * APR_USEC_PER_SEC)
+
+/* "500ms", "10s", "5m", "1h", up to SC_DURATION_MAX; 0 is allowed ("0s"). */
 bool sc_duration_parse(const char *text, apr_interval_time_t *value);
 
 #endif /* SC_OPTIONS_H */

@@ -33,7 +33,7 @@
 
 #define TICK_MS         100
 #define PROBE_MS        200
-#define RELAY_HOLD_TIME apr_time_from_sec(60) /* a backstop; the protocol's limit is --hold-timeout */
+#define RELAY_HOLD_TIME apr_time_from_sec(60) /* least backstop; the protocol's limit is --hold-timeout */
 
 struct serve {
     sc_node node;
@@ -223,34 +223,39 @@ static void relay_log(void *context, sc_relay_log_level level, const char *id, c
            : level == SC_RELAY_LOG_WARNING ? SC_LOG_WARNING : SC_LOG_INFO, id, "%s", message);
 }
 
+void sc_serve_relay_config(sc_relay_config *c, const sc_options *o)
+{
+    sc_relay_config_init(c);
+    c->listen = &o->listen;
+    c->listen_count = 1;
+    c->upstream = o->upstream;
+    c->workers = o->workers;
+    c->queue_max = o->queue_max;
+    c->queue_timeout = o->queue_timeout;
+    c->forward_connections = o->forward_connections;
+    c->max_clients = o->max_clients;
+    c->params_max = o->params_max;
+    c->request_buffer = o->request_buffer;
+    c->response_buffer = o->response_buffer;
+    c->request_wait = o->request_wait;
+    c->client_idle_timeout = o->client_idle_timeout;
+    c->client_receive_timeout = o->client_receive_timeout;
+    c->client_send_timeout = o->client_send_timeout;
+    c->upstream_connect_timeout = o->upstream_connect_timeout;
+    c->upstream_idle_timeout = o->upstream_idle_timeout;
+    /* Half of it for requests in flight, and then up to all of it for the successor's answer. */
+    c->hold_timeout = 2 * o->hold_timeout > RELAY_HOLD_TIME ? 2 * o->hold_timeout : RELAY_HOLD_TIME;
+    c->mode = SC_RELAY_HELD;
+    c->log = relay_log;
+}
+
 static apr_status_t create_relay(sc_node *n, sc_error *err)
 {
-    const sc_options *o = n->options;
     sc_relay_config c;
     char why[256] = "";
     apr_status_t rv;
 
-    sc_relay_config_init(&c);
-    c.listen = &o->listen;
-    c.listen_count = 1;
-    c.upstream = o->upstream;
-    c.workers = o->workers;
-    c.queue_max = o->queue_max;
-    c.queue_timeout = o->queue_timeout;
-    c.forward_connections = o->forward_connections;
-    c.max_clients = o->max_clients;
-    c.params_max = o->params_max;
-    c.request_buffer = o->request_buffer;
-    c.response_buffer = o->response_buffer;
-    c.request_wait = o->request_wait;
-    c.client_idle_timeout = o->client_idle_timeout;
-    c.client_receive_timeout = o->client_receive_timeout;
-    c.client_send_timeout = o->client_send_timeout;
-    c.upstream_connect_timeout = o->upstream_connect_timeout;
-    c.upstream_idle_timeout = o->upstream_idle_timeout;
-    c.hold_timeout = RELAY_HOLD_TIME;
-    c.mode = SC_RELAY_HELD;
-    c.log = relay_log;
+    sc_serve_relay_config(&c, n->options);
     rv = sc_relay_create(&n->relay, &c, why, sizeof(why));
     return rv == APR_SUCCESS ? rv : sc_error_set(err, rv, "%s", why);
 }
@@ -331,11 +336,18 @@ static void end_gently(sc_node *n, const sigset_t *signals)
     }
 }
 
-/* What would fail only when a database comes, or at the first GRANT. */
+/* What the relay would refuse, or would fail only when a database comes, or at the first GRANT. */
 static apr_status_t check_options(const sc_options *o, sc_error *err)
 {
-    apr_status_t rv = sc_owner_check(o->owner, err);
+    sc_relay_config c;
+    char why[256] = "";
+    apr_status_t rv;
 
+    sc_serve_relay_config(&c, o);
+    if (sc_relay_config_check(&c, why, sizeof(why)) != APR_SUCCESS) {
+        return sc_error_set(err, SC_EUSAGE, "--%s", why);
+    }
+    rv = sc_owner_check(o->owner, err);
     if (rv == APR_SUCCESS) {
         rv = sc_db_check_path("--database", o->database, NULL, err);
     }

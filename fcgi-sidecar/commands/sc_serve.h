@@ -9,9 +9,13 @@
 #define SC_SERVE_H
 
 #include "fcgi-sidecar/base/sc_options.h"
+#include "fcgi-sidecar/relay/sc_relay.h"
 
 /* File in --state-dir with the addresses that are really bound. */
 #define SC_SERVE_FILE "serve.json"
+
+/* The relay's configuration as the options say; strings are borrowed from them. */
+void sc_serve_relay_config(sc_relay_config *config, const sc_options *o);
 
 /* Runs until a signal; the exit code's status. */
 apr_status_t sc_serve(const sc_options *o, sc_error *err);

@@ -142,6 +142,10 @@ typedef struct {
 
 void sc_relay_config_init(sc_relay_config *config);
 
+/* APR_EINVAL for a value that is out of range; error begins with its name, as in
+ * "queue-max must be …". */
+apr_status_t sc_relay_config_check(const sc_relay_config *config, char *error, size_t error_size);
+
 /* Checks the configuration and binds the listeners (connections wait in the
  * kernel until start).  On failure *relay is NULL and error (at least 256
  * bytes) says what, where and why. */

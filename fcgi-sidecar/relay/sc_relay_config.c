@@ -49,7 +49,7 @@ static apr_status_t check_numbers(const sc_relay_config *c, char *error, size_t 
 
     for (i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
         if (ranges[i].value < ranges[i].low || ranges[i].value > ranges[i].high) {
-            snprintf(error, error_size, "relay: %s must be within %zu and %zu, not %zu", ranges[i].name,
+            snprintf(error, error_size, "%s must be within %zu and %zu, not %zu", ranges[i].name,
                      ranges[i].low, ranges[i].high, ranges[i].value);
             return APR_EINVAL;
         }
@@ -71,7 +71,7 @@ static apr_status_t check_times(const sc_relay_config *c, char *error, size_t er
 
     for (i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
         if (times[i].value < APR_TIME_C(1000) || times[i].value > LONGEST) {
-            snprintf(error, error_size, "relay: %s must be within 1 ms and 10 years", times[i].name);
+            snprintf(error, error_size, "%s must be within 1 ms and 10 years", times[i].name);
             return APR_EINVAL;
         }
     }
@@ -86,7 +86,7 @@ apr_status_t sc_relay_config_check(const sc_relay_config *c, char *error, size_t
         rv = check_times(c, error, error_size);
     }
     if (rv == APR_SUCCESS && c->mode == SC_RELAY_FORWARD) {
-        snprintf(error, error_size, "relay: it can not start in forward mode, there is no address yet");
+        snprintf(error, error_size, "mode: it can not start in forward mode, there is no address yet");
         rv = APR_EINVAL;
     }
     return rv;

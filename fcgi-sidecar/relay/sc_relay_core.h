@@ -200,9 +200,6 @@ struct sc_relay {
     _Atomic uint64_t count[SC_COUNTS];
 };
 
-/* sc_relay_config.c: the status and text of a value that is out of range. */
-apr_status_t sc_relay_config_check(const sc_relay_config *config, char *error, size_t error_size);
-
 /* sc_relay_calls.c */
 
 /* Takes new calls and looks whether the moment of those that wait has come;

@@ -70,6 +70,14 @@ def test_version():
     (["serve", "--peer=two words"], "--peer"),
     (["serve", "--peer=host:99999"], "--peer"),
     (["serve", "--peer=:9001"], "--peer"),
+    (["serve", "--workers=4097"], "--workers must be within 1 and 4096"),
+    (["serve", "--forward-connections=65537"], "--forward-connections must be within"),
+    (["serve", "--params-max=65M"], "--params-max must be within"),
+    (["serve", "--listen=unix:/" + "x" * 107], "--listen"),
+    (["serve", "--upstream=unix:/" + "x" * 107], "--upstream"),
+    *((["serve", f"--{name}={time}"], f'--{name}: "{time}" must be a time such as 500ms, 10s, 5m or 1h, 100h at most')
+      for name in ("hold-timeout", "lame-duck", "client-idle-timeout")
+      for time in ("101h", "360001s", "1000000h", "99999999999999999999ms")),
 ])
 def test_usage_errors_say_what_and_end_with_2(args, why):
     r = run(*args)

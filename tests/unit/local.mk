@@ -13,6 +13,7 @@ UNIT_TESTS = \
 	tests/unit/test_sc_relay_return \
 	tests/unit/test_sc_relay_unread \
 	tests/unit/test_sc_request \
+	tests/unit/test_sc_options \
 	tests/unit/test_sc_state \
 	tests/unit/test_sc_frame \
 	tests/unit/test_sc_wal \
@@ -75,6 +76,9 @@ tests_unit_test_sc_relay_faults_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(APR
 tests_unit_test_sc_relay_faults_LDADD = fcgi-sidecar/libscrelay.la $(CMOCKA_LIBS)
 
 # The rest of the sidecar.
+tests_unit_test_sc_options_SOURCES = %D%/test_sc_options.c %D%/testlib.h
+tests_unit_test_sc_options_CPPFLAGS = $(SIDECAR_CPPFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_sc_options_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CMOCKA_LIBS)
 tests_unit_test_sc_state_SOURCES = %D%/test_sc_state.c %D%/testlib.h
 tests_unit_test_sc_state_CPPFLAGS = $(SIDECAR_CPPFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_sc_state_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CMOCKA_LIBS)
