@@ -6,7 +6,8 @@
  * to end, so a handler may block.  Every request is authenticated before its
  * handler sees it (sc_message.h).  The listener's receive and send time-outs
  * and TCP_USER_TIMEOUT are inherited by accepted connections (Linux), so a
- * peer that is half open holds a worker for SC_CONTROL_IO_TIMEOUT_S at most.
+ * peer that is half open holds a worker for SC_CONTROL_IO_TIMEOUT_S at most, and
+ * one that never said what it wants for SC_INBOUND_HEAD_MS.
  */
 #ifndef SC_CONTROL_H
 #define SC_CONTROL_H

@@ -1,11 +1,13 @@
 #include "fcgi-sidecar/control/sc_inbound.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "fcgi-sidecar/base/sc_dial.h"
 #include "fcgi-sidecar/base/sc_file.h"
 
 #define PIECE 16384
@@ -110,9 +112,20 @@ static bool pairs_fit(const sc_inbound *in)
     return true;
 }
 
+/* Its time is over?  Who has not even said what he wants gets little of it. */
+static apr_status_t wait_for_more(const sc_inbound *in, int64_t since)
+{
+    int64_t left = since + (in->params_whole ? SC_INBOUND_WAIT_MS : SC_INBOUND_HEAD_MS) - sc_now_ms();
+
+    if (left <= 0) {
+        return ETIMEDOUT;
+    }
+    return in->params_whole ? APR_SUCCESS : sc_dial_wait(in->fd, POLLIN, (int)left);
+}
+
 apr_status_t sc_inbound_read(sc_inbound *in, int fd, size_t body_max)
 {
-    int64_t end = sc_now_ms() + SC_INBOUND_WAIT_MS;
+    int64_t since = sc_now_ms();
     bool heard = false;
 
     /* Not the buffers, which are large. */
@@ -124,9 +137,13 @@ apr_status_t sc_inbound_read(sc_inbound *in, int fd, size_t body_max)
     fcgiw_stream_init(&in->demux, FCGIW_FROM_CLIENT, FCGIW_NULL_ID);
     while (!in->whole) {
         uint8_t piece[PIECE];
-        ssize_t n = recv(fd, piece, sizeof(piece), 0);
-        apr_status_t rv;
+        apr_status_t rv = wait_for_more(in, since);
+        ssize_t n;
 
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+        n = recv(fd, piece, sizeof(piece), 0);
         if (n < 0 && errno == EINTR) {
             continue;
         }
@@ -140,9 +157,6 @@ apr_status_t sc_inbound_read(sc_inbound *in, int fd, size_t body_max)
         rv = feed(in, piece, (size_t)n, body_max);
         if (rv != APR_SUCCESS) {
             return rv;
-        }
-        if (!in->whole && sc_now_ms() >= end) {
-            return ETIMEDOUT;
         }
     }
     return pairs_fit(in) ? APR_SUCCESS : SC_ECORRUPT;

@@ -18,7 +18,8 @@
 
 #define SC_INBOUND_PARAMS_MAX 4096  /* bytes, encoded */
 #define SC_INBOUND_RECORD     65528 /* content of a record of the answer; a multiple of 8 */
-#define SC_INBOUND_WAIT_MS    30000 /* longest time for a request to come in whole */
+#define SC_INBOUND_HEAD_MS    2000  /* longest time for its parameters to come in whole */
+#define SC_INBOUND_WAIT_MS    30000 /* and for the body, too */
 
 /* Plain data of one thread; the members are private. */
 typedef struct {

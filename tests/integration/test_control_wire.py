@@ -78,6 +78,17 @@ def test_probe_without_a_byte_is_no_refusal(instance):
     assert instance.log().count("SC0601") == before
 
 
+@pytest.mark.parametrize("said", [b"", BEGIN + PARAMS[:10]], ids=["nothing", "half-a-head"])
+def test_silent_connections_do_not_keep_the_others_out(instance, said):
+    """More of them than the port has threads, and nobody else's request waits for long."""
+    silent = [socket.create_connection(instance.control, timeout=5) for _ in range(20)]
+    for s in silent:
+        s.sendall(said)
+    assert instance.status()["serving"], "serve answers within --peer-timeout"
+    for s in silent:
+        s.close()
+
+
 def test_refusals_do_not_fill_the_log(instance):
     """Anybody who reaches the port can have a request refused."""
     def refused():
