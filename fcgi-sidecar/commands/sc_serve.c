@@ -33,6 +33,7 @@
 
 #define TICK_MS         100
 #define PROBE_MS        200
+#define STREAMS_END_MS  1000 /* then those are cut off whose follower takes nothing */
 #define RELAY_HOLD_TIME apr_time_from_sec(60) /* least backstop; the protocol's limit is --hold-timeout */
 
 struct serve {
@@ -310,6 +311,9 @@ static void close_parts(struct serve *s)
     sc_handoff_join(n);
     sc_keep_join(n);
     sc_http_stop(s->http);
+    if (!sc_ship_quiet(n, STREAMS_END_MS)) {
+        sc_ship_drop_others(n, "");
+    }
     sc_control_destroy(n->control);
     sc_relay_destroy(n->relay);
     sc_db_close(n->db);

@@ -27,6 +27,7 @@ struct worker {
     sc_control *control;
     pthread_t thread;
     sc_inbound in;
+    int reading;     /* its connection, while the request comes in; else -1; of the control's lock */
 };
 
 struct sc_control {
@@ -35,6 +36,7 @@ struct sc_control {
     uint16_t port;
     atomic_bool stopping;
     _Atomic uint64_t refused;
+    pthread_mutex_t lock;      /* of the workers' reading */
     pthread_mutex_t told_lock; /* of the next three */
     int64_t told_from;         /* monotonic; when the span began; 0: none has */
     unsigned told;             /* lines in this span */
@@ -340,15 +342,29 @@ leave:
     json_decref(r.body);
 }
 
+/* Whom sc_control_stop() finds here it does not wait for. */
+static void set_reading(struct worker *w, int fd)
+{
+    pthread_mutex_lock(&w->control->lock);
+    w->reading = fd;
+    if (fd >= 0 && atomic_load(&w->control->stopping)) {
+        shutdown(fd, SHUT_RD);
+    }
+    pthread_mutex_unlock(&w->control->lock);
+}
+
 /* One connection, one request. */
 static void converse(struct worker *w, int fd)
 {
-    apr_status_t rv = sc_inbound_read(&w->in, fd, SC_BODY_MAX);
+    apr_status_t rv;
 
+    set_reading(w, fd);
+    rv = sc_inbound_read(&w->in, fd, SC_BODY_MAX);
+    set_reading(w, -1);
     if (rv == APR_SUCCESS) {
         handle(w->control, &w->in);
     }
-    else if (rv == SC_ECORRUPT) {
+    else if (rv == SC_ECORRUPT && !atomic_load(&w->control->stopping)) {
         note_refused(w->control, "malformed FastCGI");
     }
     sc_inbound_free(&w->in);
@@ -395,6 +411,7 @@ apr_status_t sc_control_create(sc_control **control, const sc_control_config *co
         return sc_error_errno(err, ENOMEM, "control port");
     }
     c->config = *config;
+    pthread_mutex_init(&c->lock, NULL);
     pthread_mutex_init(&c->told_lock, NULL);
     sc_nonce_init(&c->nonces, 2 * SC_TIME_WINDOW_MS);
     rv = sc_bind_tcp(config->listen, "--control-listen", &c->fd, &c->port, err);
@@ -414,6 +431,7 @@ apr_status_t sc_control_start(sc_control *c, sc_error *err)
         int rc;
 
         w->control = c;
+        w->reading = -1;
         rc = pthread_create(&w->thread, NULL, work, w);
 
         if (rc != 0) {
@@ -431,6 +449,13 @@ void sc_control_stop(sc_control *c)
         return;
     }
     shutdown(c->fd, SHUT_RDWR); /* wakes those who wait in accept() */
+    pthread_mutex_lock(&c->lock);
+    for (i = 0; i < c->n_workers; i++) {
+        if (c->workers[i].reading >= 0) {
+            shutdown(c->workers[i].reading, SHUT_RD);
+        }
+    }
+    pthread_mutex_unlock(&c->lock);
     for (i = 0; i < c->n_workers; i++) {
         pthread_join(c->workers[i].thread, NULL);
     }
@@ -441,6 +466,7 @@ void sc_control_destroy(sc_control *c)
 {
     if (c != NULL) {
         sc_control_stop(c);
+        pthread_mutex_destroy(&c->lock);
         pthread_mutex_destroy(&c->told_lock);
         free(c);
     }

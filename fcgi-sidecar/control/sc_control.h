@@ -42,7 +42,8 @@ apr_status_t sc_control_create(sc_control **control, const sc_control_config *co
                                sc_error *err);
 apr_status_t sc_control_start(sc_control *control, sc_error *err);
 
-/* No new request; waits for the handlers.  Make blocked ones end first. */
+/* No new request, nor the rest of one that still comes in; waits for the handlers.  Make
+ * blocked ones end first. */
 void sc_control_stop(sc_control *control);
 void sc_control_destroy(sc_control *control); /* stops; safe on NULL */
 

@@ -41,8 +41,8 @@ void sc_ship_ready(sc_node *n, sc_control_request *request);
  * says again that it is a standby.  Lock not held. */
 void sc_ship_refused(sc_node *n, const char *uid);
 
-/* Ends the streams of all but that uid: a cut-over goes on without them, and
- * they follow the winner.  Lock not held. */
+/* Ends the streams of all but that uid ("": of all), whether they are taken or not:
+ * a cut-over goes on without them, and they follow the winner.  Lock not held. */
 void sc_ship_drop_others(sc_node *n, const char *uid);
 
 /* The follower that is a standby and lacks least; false when there is none.

@@ -1,6 +1,7 @@
 """How an instance comes to life: first deployment, standby, restarts, and what has to fail."""
 import json
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -79,6 +80,36 @@ def test_a_seed_in_any_journal_mode(sidecar, tmp, journal):
         assert con.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         assert con.execute("SELECT count(*) FROM ballast").fetchone()[0] == 50
         con.close()
+
+
+def end_within(a, seconds):
+    began = time.monotonic()
+    a.stop(timeout=40)
+    assert time.monotonic() - began < seconds
+
+
+def test_term_does_not_wait_for_a_standby_that_takes_nothing(pair):
+    """It stands still, and there is more to send than the sockets hold."""
+    a, b = pair
+    b.post_start()
+    b.proc.send(signal.SIGSTOP)
+    try:
+        con = sqlite3.connect(a.database)
+        con.execute("INSERT INTO ballast (data) VALUES (randomblob(100 << 20))")
+        con.commit()
+        wait.until(lambda: a.status()["lag_bytes"] > 0, 10, "a stream that is stuck")
+        end_within(a, 15)
+        con.close()
+    finally:
+        b.proc.send(signal.SIGCONT)
+
+
+def test_term_does_not_wait_for_a_request_that_does_not_come(sidecar, seed):
+    """Somebody has begun to say something on the control port."""
+    with sidecar("a", seed=seed) as a, socket.create_connection(a.control) as s:
+        s.sendall(fcgi.begin_request() + fcgi.params_records({"CONTENT_LENGTH": "100"}))
+        time.sleep(1)
+        end_within(a, 5)
 
 
 def test_an_empty_file_is_a_database(sidecar, tmp):
