@@ -92,6 +92,12 @@ static apr_interval_time_t age(uint64_t since)
     return a > 0 ? a : 1;
 }
 
+/* The two are read one after the other, while clients come and go. */
+static unsigned idle_of(uint64_t clients, uint64_t busy)
+{
+    return clients > busy ? (unsigned)(clients - busy) : 0;
+}
+
 void sc_relay_stats_get(const sc_relay *relay, sc_relay_stats *s)
 {
     s->mode = (sc_relay_mode)get(relay, SC_G_MODE);
@@ -99,7 +105,7 @@ void sc_relay_stats_get(const sc_relay *relay, sc_relay_stats *s)
     s->lame_duck = get(relay, SC_G_LAME_DUCK) != 0;
     s->upstream_up = get(relay, SC_G_UPSTREAM_UP) != 0;
     s->clients = (unsigned)get(relay, SC_G_CLIENTS);
-    s->clients_idle = s->clients - (unsigned)get(relay, SC_G_CLIENTS_BUSY);
+    s->clients_idle = idle_of(s->clients, get(relay, SC_G_CLIENTS_BUSY));
     s->queued = (unsigned)get(relay, SC_G_QUEUED);
     s->in_flight = (unsigned)get(relay, SC_G_IN_FLIGHT);
     s->oldest_in_flight = age(get(relay, SC_G_OLDEST_START));

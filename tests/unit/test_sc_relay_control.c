@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fcgi-sidecar/relay/sc_relay_core.h"
 #include "tests/unit/relay_bed.h"
 #include "tests/unit/testlib.h"
 
@@ -275,6 +276,23 @@ static void calls_before_the_start(void **state)
     assert_int_equal(sc_relay_port(b->relay), 0); /* a Unix socket has none */
 }
 
+/* A client becomes busy between two looks at the counts: nobody is idle, not four billion. */
+static void counts_of_two_moments(void **state)
+{
+    bed *b = *state;
+    sc_relay_stats s;
+    char error[256];
+
+    assert_int_equal(sc_relay_create(&b->relay, &b->config, error, sizeof(error)), APR_SUCCESS);
+    atomic_store(&b->relay->count[SC_G_CLIENTS], 1);
+    atomic_store(&b->relay->count[SC_G_CLIENTS_BUSY], 2);
+    sc_relay_stats_get(b->relay, &s);
+    assert_int_equal(s.clients_idle, 0);
+    atomic_store(&b->relay->count[SC_G_CLIENTS], 5);
+    sc_relay_stats_get(b->relay, &s);
+    assert_int_equal(s.clients_idle, 3);
+}
+
 static void *wait_for_quiet(void *data)
 {
     struct holder *h = data;
@@ -346,8 +364,8 @@ int main(void)
         T(the_hold_comes_when_all_are_young), T(few_at_a_time_before_a_hold),
         T(the_ease_ends_with_those_that_were_there),
         T(a_long_request_keeps_the_others_at_full_speed), T(a_hold_has_an_end), T(lame_duck),
-        T(calls_before_the_start), T(nobody_waits_for_a_loop_that_ended), T(bad_configurations),
-        T(an_address_that_is_taken)
+        T(calls_before_the_start), T(counts_of_two_moments),
+        T(nobody_waits_for_a_loop_that_ended), T(bad_configurations), T(an_address_that_is_taken)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
