@@ -151,13 +151,16 @@ static void upstream_free(sc_upstream *u, bool left_over)
                      "upstream %s: bytes after END_REQUEST; connection closed", u->target->address.text);
     }
     u->measured = sc_request_measured(&u->client->request);
-    u->client = NULL;
     u->used = true;
     if (reusable) {
+        u->client = NULL;
         sc_upstream_offer(u);
     }
-    else {
+    else if (left_over || u->write_broken) {
         sc_upstream_close(u);
+    }
+    else {
+        sc_upstream_abandon(u); /* its script may run on after its answer */
     }
 }
 

@@ -102,6 +102,7 @@ struct sc_upstream {
     bool         begun;       /* BEGIN_REQUEST was sent ahead */
     bool         measured;    /* the last request's body was as long as its CONTENT_LENGTH said */
     bool         abandoned;   /* OFFERED: shut down, waiting for the end of the script */
+    bool         half_closed; /* abandoned: the end of STDIN was not sent, so it is read until the peer closes */
     bool         answering;   /* a byte of the answer has come */
     bool         write_broken; /* BUSY: the peer reads no more; an answer may still come */
     uint8_t      prefix_len;  /* BUSY: BEGIN_REQUEST (and hop) still to be sent before the request */

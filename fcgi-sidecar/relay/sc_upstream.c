@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define BACKLOG_FULL  (5 * APR_TIME_C(1000))
+#define READS_AT_ONCE 8 /* then it is the others' turn */
 
 /* SIOCOUTQ counts what the kernel spends on each unread piece, hundreds of
  * bytes.  While it tells us of the reading (sock_wfree) it still holds a single
@@ -86,18 +87,24 @@ void sc_upstream_close(sc_upstream *u)
 
 void sc_upstream_abandon(sc_upstream *u)
 {
+    bool whole = u->client != NULL && sc_request_all_sent(&u->client->request);
     int unread = 0;
 
     u->client = NULL;
-    /* php-fpm leaves the end of STDIN unread until it wants the next request. */
-    if (u->state != SC_UPSTREAM_BUSY || !u->target->proves
-        || ioctl(u->io.fd, SIOCOUTQ, &unread) < 0 || unread < NOTHING_UNREAD
-        || shutdown(u->io.fd, SHUT_RDWR) < 0) {
+    /* php-fpm leaves the end of STDIN unread until it wants the next request.  Where that
+     * end was not sent, its own end has to say it, which is not seen once we read no more. */
+    if (u->state != SC_UPSTREAM_BUSY || !u->target->proves || u->hung_up
+        || (whole && (ioctl(u->io.fd, SIOCOUTQ, &unread) < 0 || unread < NOTHING_UNREAD))
+        || shutdown(u->io.fd, whole ? SHUT_RDWR : SHUT_WR) < 0) {
         sc_upstream_close(u);
         return;
     }
     u->used = u->abandoned = true;
+    u->half_closed = !whole;
     sc_upstream_move(u, SC_UPSTREAM_OFFERED);
+    if (u->half_closed) {
+        sc_loop_rewatch(&u->target->relay->loop, &u->io, SC_LOOP_READ | SC_LOOP_WRITE);
+    }
 }
 
 static void upstream_release(sc_io *io)
@@ -191,6 +198,23 @@ static void judge_offer(sc_upstream *u, bool read)
     }
 }
 
+/* Half closed: reads over what comes of the script; has the peer ended? */
+static bool has_ended(sc_upstream *u)
+{
+    sc_relay *relay = u->target->relay;
+    int turns;
+    ssize_t n;
+
+    for (turns = 0; turns < READS_AT_ONCE; turns++) {
+        n = recv(u->io.fd, relay->scratch, SC_SCRATCH, 0);
+        if (n == 0 || (n < 0 && errno != EINTR)) {
+            return n == 0 || errno != EAGAIN;
+        }
+    }
+    sc_loop_rewatch(&relay->loop, &u->io, SC_LOOP_READ | SC_LOOP_WRITE);
+    return false;
+}
+
 void sc_upstream_check_offer(sc_upstream *u)
 {
     bool read = all_read(u);
@@ -198,7 +222,7 @@ void sc_upstream_check_offer(sc_upstream *u)
     if (!u->abandoned) {
         judge_offer(u, read);
     }
-    else if (read) {
+    else if (u->half_closed ? has_ended(u) : read) {
         sc_upstream_close(u);
     }
 }

@@ -67,10 +67,11 @@ void sc_upstream_check_offer(sc_upstream *u);
 /* Closes the connection; its client, if any, is the caller's to care for. */
 void sc_upstream_close(sc_upstream *u);
 
-/* The client of its request is gone.  To the peer the connection is closed,
- * which is php-fpm's real abort; but its descriptor is kept until the peer
- * closes too (where a Unix socket tells that), because the script may run on:
- * it counts as after_end as long. */
+/* The client of its request is gone, or answered before its body was sent.  To
+ * the peer the connection is closed, which is php-fpm's real abort; but its
+ * descriptor is kept until the peer closes too (where a Unix socket tells that),
+ * because the script may run on: it counts as after_end as long.  In the middle
+ * of the body only our side is closed, and what the script says is read over. */
 void sc_upstream_abandon(sc_upstream *u);
 
 /* Oldest moment at which a request that is in flight was bound; 0: none. */

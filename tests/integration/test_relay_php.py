@@ -294,6 +294,35 @@ def test_drained_waits_for_scripts_without_a_client(relay, php):
     assert get(r, fpm, "index.php").complete
 
 
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_drained_waits_for_scripts_in_the_middle_of_a_body(relay, php, method):
+    """The client goes before it has sent all of it, and the script runs on with what it has; of POST, it begins then."""
+    fpm = php(workers=2)
+    (fpm.docroot / "half.php").write_text(
+        "<?php ignore_user_abort(true); require __DIR__ . '/until.inc'; $tmp = sys_get_temp_dir();"
+        "fread(fopen('php://input', 'r'), 1000); touch(\"$tmp/begun\"); until();"
+        "echo str_repeat('x', 1 << 20); flush(); file_put_contents(\"$tmp/half\", 'done');")
+    r = relay(fpm)
+    c = fcgi.Client(r.address, 10)
+    body = b"x" * 500000
+    c.start(params(fpm, "half.php", method=method, query="until=gone", body=body))
+    c.stdin(body[:200000], end=False)
+    begun = (fpm.root / "tmp" / "begun").exists
+    if method == "PUT":
+        wait.until(begun, 10, "the script")
+    r.until(lambda s: s["in_flight"] == 1, "the request")
+    c.close()
+    r.until(lambda s: s["in_flight"] == 0, "its client is gone")
+    wait.until(begun, 10, "the script, with half a body")
+    assert r.call("hold", 0, 0) == "ok"
+    assert r.call("drained", 500) == "timeup"
+    fpm.let("gone")
+    assert r.call("drained", 60000) == "ok"
+    assert (fpm.root / "tmp" / "half").read_text() == "done"
+    assert r.call("local", 0) == "ok"
+    assert get(r, fpm, "index.php").complete
+
+
 def test_nothing_is_executed_twice(relay, php):
     """Workers come and go all the time, also those that have just taken a connection; each request leaves its mark once."""
     fpm = php(workers=4, max_requests=3)

@@ -1,4 +1,5 @@
-/* Bodies that nobody waits for any more: their requests were refused, or answered before their end. */
+/* Bodies that nobody waits for any more: their requests were refused, or answered before their end,
+ * or their clients have gone. */
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -119,6 +120,78 @@ static void no_reset(void **state)
     close(client);
 }
 
+/* Upstream: a worker whose script has read the body's first piece, and may want more. */
+static int half_way(const bed *b)
+{
+    int up = bed_worker(b);
+    size_t got = 0;
+    bed_record r;
+
+    bed_expect(up, FCGIW_PARAMS, 1, NULL);
+    bed_expect(up, FCGIW_PARAMS, 1, "");
+    while (got < PIECE) {
+        bed_read(up, &r);
+        assert_string_equal(fcgiw_type_name(r.h.type), "STDIN");
+        got += r.h.content_length;
+    }
+    return up;
+}
+
+/* A hand-over waits for the script that runs on, answers nobody and ends. */
+static void drained_with(const bed *b, int up)
+{
+    bed_until(b, s.in_flight == 0 && s.after_end == 1);
+    assert_int_equal(sc_relay_hold(b->relay, 0, 0), APR_SUCCESS);
+    assert_int_equal(sc_relay_wait_drained(b->relay, 50000), APR_TIMEUP);
+    bed_closed(up);
+    bed_answer(up, "to whom?");
+    assert_int_equal(sc_relay_wait_drained(b->relay, 50000), APR_TIMEUP);
+    close(up);
+    assert_int_equal(sc_relay_wait_drained(b->relay, WAIT_MS * 1000), APR_SUCCESS);
+    bed_until(b, s.upstream_connections == 0);
+}
+
+static void half_a_body_and_no_client(void **state)
+{
+    bed *b = *state;
+    int client, up;
+
+    bed_start(b);
+    client = post_begin(b, true);
+    up = half_way(b);
+    close(client);
+    drained_with(b, up);
+}
+
+static void half_a_body_and_an_abort(void **state)
+{
+    bed *b = *state;
+    uint8_t out[64];
+    int client, up;
+
+    bed_start(b);
+    client = post_begin(b, true);
+    up = half_way(b);
+    bed_send(client, out, put_record(out, FCGIW_ABORT_REQUEST, 1, NULL, 0, 0));
+    bed_expect_end(client, 1, FCGIW_REQUEST_COMPLETE);
+    drained_with(b, up);
+    close(client);
+}
+
+static void half_a_body_and_an_answer(void **state)
+{
+    bed *b = *state;
+    int client, up;
+
+    bed_start(b);
+    client = post_begin(b, true);
+    up = half_way(b);
+    bed_answer(up, "enough");
+    bed_expect(client, FCGIW_STDOUT, 1, "enough");
+    drained_with(b, up);
+    close(client);
+}
+
 static int setup(void **state)
 {
     bed *b;
@@ -136,7 +209,8 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(after_a_refusal), T(after_an_early_answer), T(no_reset)
+        T(after_a_refusal), T(after_an_early_answer), T(no_reset),
+        T(half_a_body_and_no_client), T(half_a_body_and_an_abort), T(half_a_body_and_an_answer)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
