@@ -162,6 +162,12 @@ static choice cluster_choose(const demo_cluster *cluster, int avoid)
     if (c.slot < 0) {
         c = part_last_resort(&backup, avoid, 0, now);
     }
+    if (c.slot < 0 && avoid >= 0) { /* rather there again than where nobody answers */
+        c = part_last_resort(&primary, -1, 0, now);
+        if (c.slot < 0) {
+            c = part_last_resort(&backup, -1, 0, now);
+        }
+    }
     if (c.slot < 0) { /* a sole backend is always tried */
         c = part_last_resort(primary.n > 0 ? &primary : &backup, avoid, 1, now);
     }

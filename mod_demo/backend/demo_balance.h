@@ -45,7 +45,7 @@ typedef struct {
 
 /* Chooses an address and counts a request outstanding there, until
  * demo_balance_done().  avoid_slot (or -1) is taken only when there is no
- * other: the address that the attempt before failed at.
+ * other that was not found down: the address that the attempt before failed at.
  *
  * APR_SUCCESS; APR_EAGAIN: no backend's name was resolved yet, or the name has
  * no address at the moment.  Does not wait and does not allocate. */

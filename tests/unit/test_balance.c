@@ -207,6 +207,29 @@ static void test_what_was_found_down_comes_last(void **state)
     assert_int_equal(pick(-1), a);                  /* somebody is tried always */
 }
 
+/* What has just failed there may pass; what was found down does not answer. */
+static void test_another_attempt_does_not_go_where_nobody_answers(void **state)
+{
+    const char *urls[] = { "unix:/a", "unix:/b", NULL }, *backups[] = { "unix:/c", "unix:/d", NULL };
+    int slot[4];
+
+    begin(urls, backups);
+    for (unsigned i = 0; i < 4; i++) {
+        uint16_t slots[DEMO_PER_BACKEND_MAX];
+        assert_int_equal(demo_backend_slots(cluster->backends[i], slots), 1);
+        slot[i] = slots[0];
+        atomic_store(&demo_seg->addrs[slot[i]].health, DEMO_HEALTH_DOWN);
+        atomic_store(&demo_seg->addrs[slot[i]].checked_at, demo_now());
+    }
+    for (unsigned i = 0; i < 4; i += 2) { /* a, then the backup c: up, but held back */
+        atomic_store(&demo_seg->addrs[slot[i]].health, DEMO_HEALTH_UP);
+        atomic_store(&demo_seg->addrs[slot[i]].held_until, demo_now() + 1000000);
+        assert_int_equal(pick(slot[i]), slot[i]);
+        atomic_store(&demo_seg->addrs[slot[i]].health, DEMO_HEALTH_DOWN);
+    }
+    assert_int_equal(pick(slot[0]), slot[1]); /* all are down: the other one */
+}
+
 static void test_backup(void **state)
 {
     const char *urls[] = { "unix:/a", NULL }, *backups[] = { "unix:/backup", NULL };
@@ -438,6 +461,7 @@ int main(void)
         cmocka_unit_test(test_failure_holds_back_and_success_forgives),
         cmocka_unit_test(test_last_one_is_never_out),
         cmocka_unit_test(test_what_was_found_down_comes_last),
+        cmocka_unit_test(test_another_attempt_does_not_go_where_nobody_answers),
         cmocka_unit_test(test_backup),
         cmocka_unit_test(test_addresses_keep_their_slots),
         cmocka_unit_test(test_retired_slots_are_used_again_when_nobody_needs_them),
