@@ -202,7 +202,9 @@ unsigned demo_backend_set(const demo_backend *b, const demo_sockaddr *addrs,
     unsigned kept = 0;
 
     demo_lock(&demo_seg->table);
-    if (!demo_backend_current(b)) {
+    /* A leader of an earlier configuration may not have noticed yet; what is no
+     * longer named takes no slots back. */
+    if (!demo_backend_current(b) || atomic_load(&sb->epoch) != atomic_load(&demo_seg->epoch)) {
         demo_unlock(&demo_seg->table);
         return 0;
     }

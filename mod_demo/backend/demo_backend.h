@@ -74,6 +74,7 @@ void demo_address_text(const struct sockaddr *sa, char *text, size_t size);
 
 /* Makes addrs the addresses of b: known ones keep their slots and counters, the
  * others are retired.  n at most DEMO_PER_BACKEND_MAX.  Takes demo_seg->table.
+ * Does nothing when the latest configuration does not name b.
  * Returns how many were left out because every slot is taken. */
 unsigned demo_backend_set(const demo_backend *b, const demo_sockaddr *addrs,
                           const socklen_t *lens, unsigned n);

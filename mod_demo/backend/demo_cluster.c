@@ -40,17 +40,23 @@ static int place_find(const char *url)
     return best;
 }
 
+/* Its addresses' slots may be given away once nobody needs them. */
+static void place_retire(int index)
+{
+    for (int i = 0; i < DEMO_ADDRESSES_MAX; i++) {
+        demo_shm_addr *a = &demo_seg->addrs[i];
+        if (atomic_load(&a->backend) == index && atomic_load(&a->retired_at) == 0) {
+            atomic_store(&a->retired_at, demo_now());
+        }
+    }
+}
+
 static void place_take(int index, const char *url)
 {
     demo_shm_backend *sb = &demo_seg->backends[index];
     char text[DEMO_URL_MAX] = "";
 
-    for (int i = 0; i < DEMO_ADDRESSES_MAX; i++) {
-        if (atomic_load(&demo_seg->addrs[i].backend) == index
-            && atomic_load(&demo_seg->addrs[i].retired_at) == 0) {
-            atomic_store(&demo_seg->addrs[i].retired_at, demo_now());
-        }
-    }
+    place_retire(index);
     (void)apr_cpystrn(text, url, sizeof(text));
     uint32_t seq = demo_seq_write(&sb->seq);
     (void)atomic_fetch_add(&sb->use, 1);
@@ -91,6 +97,25 @@ static void publish_fixed(const demo_backend *b)
     (void)demo_backend_set(b, &addr, &len, 1);
 }
 
+/* A place that is named again.  An earlier configuration may have given it up, and
+ * some of its slots may be another backend's by now. */
+static void place_keep(int index)
+{
+    demo_shm_backend *sb = &demo_seg->backends[index];
+    uint32_t n = atomic_load(&sb->n), kept = 0;
+    uint32_t seq = demo_seq_write(&sb->seq);
+
+    for (uint32_t i = 0; i < n && i < DEMO_PER_BACKEND_MAX; i++) {
+        uint16_t slot = atomic_load(&sb->slots[i]);
+        if (atomic_load(&demo_seg->addrs[slot].backend) == index) {
+            atomic_store(&demo_seg->addrs[slot].retired_at, 0);
+            atomic_store(&sb->slots[kept++], slot);
+        }
+    }
+    atomic_store(&sb->n, kept);
+    demo_seq_written(&sb->seq, seq);
+}
+
 /* The backend of this URL; made when it is new. */
 static const demo_backend *backend_get(const demo_endpoint *e, const demo_health_conf *health,
                                        server_rec *s, const char *script_root)
@@ -108,6 +133,9 @@ static const demo_backend *backend_get(const demo_endpoint *e, const demo_health
     demo_words_load(known, sb->url, sizeof(known));
     if (atomic_load(&sb->epoch) == 0 || strncmp(known, e->url, sizeof(known)) != 0) {
         place_take(index, e->url);
+    }
+    else {
+        place_keep(index);
     }
     atomic_store(&sb->epoch, demo_epoch);
     demo_unlock(&demo_seg->table);
@@ -232,4 +260,15 @@ void demo_cluster_publish_status(demo_cluster *c, const demo_endpoint *status, s
         }
     }
     APR_ARRAY_PUSH(c->status, demo_status_place) = place;
+}
+
+void demo_cluster_published(void)
+{
+    demo_lock(&demo_seg->table);
+    for (int i = 0; i < DEMO_BACKENDS_MAX; i++) {
+        if (atomic_load(&demo_seg->backends[i].epoch) != demo_epoch) {
+            place_retire(i);
+        }
+    }
+    demo_unlock(&demo_seg->table);
 }

@@ -68,4 +68,8 @@ void demo_cluster_publish(demo_cluster *cluster, server_rec *s, const char *scri
 void demo_cluster_publish_status(demo_cluster *cluster, const demo_endpoint *status,
                                  server_rec *s, const char *script_root);
 
+/* Everything is published: what the configuration no longer names gives its
+ * addresses' places back, as soon as nobody needs them. */
+void demo_cluster_published(void);
+
 #endif /* DEMO_CLUSTER_H */

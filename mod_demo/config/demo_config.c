@@ -155,5 +155,6 @@ void demo_config_publish(server_rec *s)
             demo_cluster_publish_status(c->cluster, c->status, v, script_root(v));
         }
     }
+    demo_cluster_published();
     health_review(s);
 }

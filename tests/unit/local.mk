@@ -20,6 +20,7 @@ UNIT_TESTS = \
 	tests/unit/test_sc_db \
 	tests/unit/test_sc_have \
 	tests/unit/test_sc_direct \
+	tests/unit/test_backend \
 	tests/unit/test_balance \
 	tests/unit/test_shm_threads \
 	tests/unit/test_place \
@@ -102,6 +103,9 @@ tests_unit_test_sc_have_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CMO
 SHM_BED = %D%/stub_httpd.c %D%/stub_httpd.h %D%/testlib.h $(DEMO_SHM) $(DEMO_BACKEND) \
 	mod_demo/observe/demo_counters.c
 SHM_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(HTTPD_CPPFLAGS) $(APR_CFLAGS) $(APU_CFLAGS)
+tests_unit_test_backend_SOURCES = %D%/test_backend.c $(SHM_BED)
+tests_unit_test_backend_CPPFLAGS = $(SHM_CPPFLAGS)
+tests_unit_test_backend_LDADD = lib/libdemo.la $(CMOCKA_LIBS) $(APR_LIBS)
 tests_unit_test_balance_SOURCES = %D%/test_balance.c $(SHM_BED)
 tests_unit_test_balance_CPPFLAGS = $(SHM_CPPFLAGS)
 tests_unit_test_balance_LDADD = lib/libdemo.la $(CMOCKA_LIBS) $(APR_LIBS)
