@@ -193,33 +193,78 @@ static bool is_checked_now(const demo_backend *b, const demo_address *address)
     return false;
 }
 
-/* Starts b's addresses that are due; when the next one will be.  One that can not
- * be started waits for the end of a check, which is an event of its own. */
-static int64_t backend_tick(const demo_backend *b, int64_t now)
+/* What could be checked now. */
+typedef struct {
+    const demo_backend *backend;
+    demo_address        address;
+    int64_t             at; /* since when */
+} due_check;
+
+typedef struct {
+    unsigned  n;
+    due_check all[DEMO_ADDRESSES_MAX];
+} due_list;
+
+/* Adds b's addresses that are due; when the next one will be. */
+static int64_t backend_due(const demo_backend *b, int64_t now, due_list *due)
 {
     uint16_t slots[DEMO_PER_BACKEND_MAX];
     unsigned n = demo_backend_slots(b, slots);
     int64_t next = INT64_MAX;
 
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < n && due->n < DEMO_ADDRESSES_MAX; i++) {
         int slot = slots[i];
-        demo_address address;
-        check *c;
-        if (!demo_backend_address(b, slot, &address)) {
+        due_check *d = &due->all[due->n];
+        if (!demo_backend_address(b, slot, &d->address)) {
             continue;
         }
-        if (next_use[slot] != address.use) {
-            next_use[slot] = address.use;
+        if (next_use[slot] != d->address.use) {
+            next_use[slot] = d->address.use;
             next_at[slot] = 0;
         }
-        if (now >= next_at[slot]) {
-            if (is_checked_now(b, &address) || (c = check_free()) == NULL) {
-                continue;
-            }
-            next_at[slot] = now + b->health->interval;
-            check_start(c, b, &address, now);
+        if (now < next_at[slot]) {
+            next = next_at[slot] < next ? next_at[slot] : next;
         }
-        next = next_at[slot] < next ? next_at[slot] : next;
+        else if (!is_checked_now(b, &d->address)) {
+            d->backend = b;
+            d->at = next_at[slot];
+            due->n++;
+        }
+    }
+    return next;
+}
+
+static int longest_first(const void *a, const void *b)
+{
+    int64_t x = ((const due_check *)a)->at, y = ((const due_check *)b)->at;
+
+    return (x > y) - (x < y);
+}
+
+/* Starts what is due, the longest overdue first: addresses that all run into their
+ * time-out occupy every check, and the others would never have their turn.  Returns
+ * when the next one will be due.  One that can not be started waits for the end of
+ * a check, which is an event of its own. */
+static int64_t due_start(int64_t now)
+{
+    static due_list due;
+    int64_t next = INT64_MAX;
+    check *c;
+
+    due.n = 0;
+    for (unsigned i = 0; i < demo_backend_count; i++) {
+        if (demo_backends[i].health != NULL && demo_backend_current(&demo_backends[i])) {
+            int64_t at = backend_due(&demo_backends[i], now, &due);
+            next = at < next ? at : next;
+        }
+    }
+    qsort(due.all, due.n, sizeof(due.all[0]), longest_first);
+    for (unsigned i = 0; i < due.n && (c = check_free()) != NULL; i++) {
+        const due_check *d = &due.all[i];
+        int64_t again = now + d->backend->health->interval;
+        next_at[d->address.slot] = again;
+        next = again < next ? again : next;
+        check_start(c, d->backend, &d->address, now);
     }
     return next;
 }
@@ -254,15 +299,8 @@ static void checks_step(int64_t now)
 
 int64_t demo_health_tick(int64_t now, struct pollfd *fds, int *n)
 {
-    int64_t next = INT64_MAX;
-
     checks_step(now);
-    for (unsigned i = 0; i < demo_backend_count; i++) {
-        if (demo_backends[i].health != NULL && demo_backend_current(&demo_backends[i])) {
-            int64_t due = backend_tick(&demo_backends[i], now);
-            next = due < next ? due : next;
-        }
-    }
+    int64_t next = due_start(now);
     for (int i = 0; i < DEMO_CHECKS_MAX; i++) {
         const check *c = &checks[i];
         if (c->backend == NULL) {

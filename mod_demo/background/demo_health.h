@@ -28,7 +28,8 @@ struct pollfd;
 /* Prepares the checks; APR_ENOMEM.  Everything is due at once. */
 apr_status_t demo_health_begin(void);
 
-/* Goes on with what runs, starts what is due; of an address one check at a time.
+/* Goes on with what runs, starts what is due, the longest overdue first; of an
+ * address one check at a time.
  * Then fills in the descriptors to wait for (room for DEMO_CHECKS_MAX), their
  * number in *n, and returns when it wants to be called at the latest. */
 int64_t demo_health_tick(int64_t now, struct pollfd *fds, int *n);

@@ -219,6 +219,22 @@ def test_more_addresses_than_checks_at_a_time(httpd, tmp):
         h.stop()
 
 
+def test_addresses_that_never_answer_leave_the_others_their_turn(httpd, responder, tmp):
+    """More of them than checks at a time, each due again when its check runs into the time-out."""
+    names, alive = Resolver(tmp), responder()
+    with socket.create_server(("0.0.0.0", 0), backlog=256) as silent:
+        names.set(many=" ".join(f"127.0.1.{i + 1}" for i in range(64)))
+        h = httpd("DemoBackend fcgi://many:%d %s\nDemoHealthCheck interval=100ms timeout=500ms\n%s"
+                  % (silent.getsockname()[1], alive.url, HEALTH_PAGE), env=names.env)
+        h.error_log.claim(DOWN, optional=True)
+        h.start()
+        wait.until(lambda: verbose(h).text.count("no answer within") >= 32, 20, "the addresses of the name")
+        before = alive.pings
+        wait.until(lambda: alive.pings >= before + 2, 20, "checks of the address that answers")
+        assert ready(h)
+        h.stop()
+
+
 def test_fall_and_rise(httpd, responder):
     good, bad = fcgi.response(b"pong"), fcgi.response(b"no")
     r = responder(good, bad, bad, good, bad, bad, bad, good, good, bad, good, good, good, ping=False)
