@@ -95,6 +95,7 @@ void demo_fetch_start(demo_fetch *f, const demo_fetch_request *request, int64_t 
     f->deadline = deadline;
     f->status = 0;
     f->timed_out = 0;
+    f->busy = 0;
     f->body = NULL;
     f->body_len = f->len = 0;
     f->text[0] = '\0';
@@ -115,6 +116,7 @@ void demo_fetch_start(demo_fetch *f, const demo_fetch_request *request, int64_t 
         f->state = DEMO_FETCH_CONNECT;
     }
     else if (errno == EAGAIN) {
+        f->busy = 1;
         fail(f, "connect", "the listen queue of the socket is full");
     }
     else {
@@ -181,6 +183,7 @@ static void conclude(demo_fetch *f, const fcgiw_end *end)
 
     demo_fetch_close(f);
     if (end->protocol_status != FCGIW_REQUEST_COMPLETE) {
+        f->busy = end->protocol_status == FCGIW_OVERLOADED;
         fail(f, "response", "END_REQUEST says %s", fcgiw_protocol_status_name(end->protocol_status));
         return;
     }

@@ -45,6 +45,8 @@ typedef struct {
     int         status;   /* DONE: HTTP status, 200 when none was stated */
     const char *phase;    /* FAILED: "connect", "send", "read", "response" */
     int         timed_out;/* FAILED: the deadline passed */
+    int         busy;     /* FAILED: the other side says that it is, by OVERLOADED or a full
+                           * listen queue */
     char        text[DEMO_FETCH_TEXT_MAX]; /* FAILED: the cause, without the phase */
     const char *body;     /* DONE: in buf, NUL-terminated */
     size_t      body_len;

@@ -319,7 +319,7 @@ def test_busy_pool_is_not_dead(httpd, php_fpm):
     for t in threads:
         t.start()
     try:
-        wait.until(lambda: "busy: no answer to /ping" in verbose(h).text, 10)
+        wait.until(lambda: "busy: /ping: read: no answer" in verbose(h).text, 10)
         end = time.monotonic() + 1.5
         while time.monotonic() < end:
             r = verbose(h)
@@ -329,3 +329,28 @@ def test_busy_pool_is_not_dead(httpd, php_fpm):
         stop.set()
         for t in threads:
             t.join()
+
+
+def test_refusing_ping_is_not_dead_while_requests_succeed(httpd, responder):
+    """A relay that is full answers the ping OVERLOADED, and the requests that are in its queue."""
+    full = threading.Event()
+
+    def answer(ex):
+        refused = full.is_set() and ex.uri == "/ping"
+        return fcgi.end_request(req_id=ex.id, protocol_status=2) if refused else fcgi.response(b"pong", req_id=ex.id)
+    r = responder(answer, ping=False)
+    h = httpd(config(r, more="DemoHealthCheck interval=500ms timeout=20s") + PHP)
+    (h.docroot / "x.php").touch()
+    h.start()
+    wait.until(lambda: ready(h), 5)
+    full.set()
+    r.forget()
+
+    def checks():
+        assert http.get(h, "/x.php").status == 200
+        assert ready(h)
+        return sum(ex.uri == "/ping" for ex in r.requests)
+    wait.until(lambda: checks() >= 4, 20, "checks that are refused")
+    assert "busy: /ping: response: END_REQUEST says OVERLOADED, but requests succeed" in verbose(h).text
+    h.error_log.claim(DOWN)
+    wait.until(lambda: not ready(h), 20, "the end of readiness without requests")

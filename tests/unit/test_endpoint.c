@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "mod_demo/backend/demo_endpoint.h"
+#include "mod_demo/background/demo_fetch.h"
 #include "mod_demo/observe/demo_fpmqueue.h"
 #include "mod_demo/observe/demo_status.h"
 
@@ -211,6 +212,39 @@ static void test_queue_of_the_right_file_system(void **state)
     assert_return_code(rmdir(folder), errno);
 }
 
+/* A ping that finds no room in the listen queue, and one that finds nobody. */
+static void test_full_queue_is_busy(void **state)
+{
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    demo_fetch_request rq = { (struct sockaddr *)&un, sizeof(un), "/ping", "", "/srv/ping" };
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0), waiting[8], n = 0;
+    char buf[64];
+    demo_fetch f;
+
+    (void)state;
+    (void)snprintf(un.sun_path, sizeof(un.sun_path), "/tmp/demo-busy.%d", (int)getpid());
+    (void)unlink(un.sun_path);
+    assert_return_code(bind(listener, (struct sockaddr *)&un, sizeof(un)), errno);
+    assert_return_code(listen(listener, 0), errno);
+    do {
+        assert_in_range(n, 0, 7);
+        waiting[n] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    } while (connect(waiting[n++], (struct sockaddr *)&un, sizeof(un)) == 0);
+    demo_fetch_init(&f, buf, sizeof(buf));
+    demo_fetch_start(&f, &rq, 0, 1000000);
+    assert_int_equal(f.state, DEMO_FETCH_FAILED);
+    assert_string_equal(f.text, "the listen queue of the socket is full");
+    assert_int_equal(f.busy, 1);
+    while (n > 0) {
+        (void)close(waiting[--n]);
+    }
+    (void)close(listener);
+    demo_fetch_start(&f, &rq, 0, 1000000);
+    assert_int_equal(f.state, DEMO_FETCH_FAILED);
+    assert_int_equal(f.busy, 0);
+    (void)unlink(un.sun_path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -219,6 +253,7 @@ int main(void)
         cmocka_unit_test(test_status_page),
         cmocka_unit_test(test_broken_status_pages),
         cmocka_unit_test(test_queue_of_the_right_file_system),
+        cmocka_unit_test(test_full_queue_is_busy),
     };
 
     (void)apr_initialize();
