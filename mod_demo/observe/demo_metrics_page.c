@@ -194,9 +194,12 @@ static void demo_write_health_duration(prom_writer *w)
 static void demo_write_backend_addresses(prom_writer *w)
 {
     for (unsigned i = 0; i < demo_backend_count; i++) {
-        prom_label l = { "backend", demo_backends[i].endpoint->url };
+        const demo_backend *b = &demo_backends[i];
+        prom_label l = { "backend", b->endpoint->url };
         uint16_t slots[DEMO_PER_BACKEND_MAX];
-        prom_u64(w, &l, 1, demo_backend_slots(&demo_backends[i], slots));
+        if (b->health != NULL) { /* a status page's host takes no requests */
+            prom_u64(w, &l, 1, demo_backend_slots(b, slots));
+        }
     }
 }
 

@@ -108,6 +108,13 @@ def test_histograms_are_cumulative_and_in_seconds(stack):
     assert counts == sorted(counts)
 
 
+def test_host_of_a_status_page_is_no_backend(stack):
+    """Its addresses take no requests: an alert that no address is known must not count them."""
+    m = metrics.scrape(stack)
+    backends = [x["backend"] for x in m.labels("demo_backend_up")]
+    assert len(backends) == 1 and m.labels("demo_backend_addresses") == [{"backend": backends[0]}]
+
+
 def test_bytes_in_and_out(stack):
     before = metrics.scrape(stack)
     http.post(stack, "/upload.php", b"x" * 70000)
