@@ -175,6 +175,16 @@ typedef struct {
     source  *sources; /* DEMO_STATUS_MAX */
 } source_list;
 
+static int is_listed(const source_list *list, const char *uri)
+{
+    for (unsigned i = 0; i < list->n; i++) {
+        if (strcmp(list->sources[i].uri, uri) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static void source_add(source_list *list, const demo_backend *b, const char *path,
                        const char *sock)
 {
@@ -185,11 +195,7 @@ static void source_add(source_list *list, const demo_backend *b, const char *pat
         source *s = &list->sources[list->n];
         demo_address address;
         char where[DEMO_TARGET_NAME_MAX];
-        int known = 0;
-        for (unsigned k = 0; k < list->n; k++) {
-            known |= list->sources[k].slot == slots[i] && strcmp(list->sources[k].path, path) == 0;
-        }
-        if (known || !demo_backend_address(b, slots[i], &address)) {
+        if (!demo_backend_address(b, slots[i], &address)) {
             continue;
         }
         memset(s, 0, sizeof(*s));
@@ -202,7 +208,7 @@ static void source_add(source_list *list, const demo_backend *b, const char *pat
         (void)apr_snprintf(s->uri, sizeof(s->uri),
                            address.addr.sa.sa_family == AF_UNIX ? "unix://%s;%s" : "tcp://%s%s",
                            where, path);
-        list->n++;
+        list->n += !is_listed(list, s->uri); /* two names may have one address */
     }
 }
 

@@ -1,5 +1,6 @@
 """The page of demo-metrics: formats, families, what moves them."""
 import subprocess
+import time
 
 import pytest
 
@@ -263,6 +264,20 @@ def test_status_pages_of_virtual_hosts_that_share_a_backend(httpd, php_fpm):
     uris = sorted(f"tcp://127.0.0.1:{f.status_port}/status" for f in (one, two))
     assert sorted(known["scrape_uri"] for known in metrics.scrape(h).labels("phpfpm_up")) == uris
     assert metrics.scrape(h).sum("phpfpm_up") == 2
+
+
+def test_two_names_of_one_status_page_are_one_series(httpd, php_fpm):
+    """Prometheus refuses a page that tells a series twice."""
+    f = php_fpm(2).start()
+    h = httpd("", ports_count=2)
+    other = f.status_url.replace("127.0.0.1", "localhost")
+    h.config = config(f) + f"<VirtualHost *:{h.ports[1]}>\nDemoStatus {other}\n</VirtualHost>\n"
+    h.start()
+    uri = f"tcp://127.0.0.1:{f.status_port}/status"
+    wait.until(lambda: metrics.scrape(h).sum("demo_backend_resolutions_total", outcome="ok") > 0, 10, "the second name")
+    time.sleep(1.1)             # for so long the pages that were read before are kept
+    shown = [x for x in metrics.scrape(h).labels("phpfpm_up") if x["scrape_uri"] == uri]
+    assert len(shown) == 1
 
 
 def test_status_page_that_does_not_answer_costs_a_bounded_time(httpd, php_fpm, responder):
