@@ -168,14 +168,9 @@ static void write_traffic(prom_writer *w, const totals *t)
     }
     prom_begin(w, &accesses);
     prom_u64(w, NULL, 0, n);
-    /* apache_exporter's name breaks Prometheus' rule of base units, which the
-     * text format is checked against (promtool check metrics).  Prometheus asks
-     * for OpenMetrics, so its dashboards have it; the text format has the same
-     * sum, that of apache_response_size_bytes. */
-    if (w->format == PROM_OPENMETRICS) {
-        prom_begin(w, &sent);
-        prom_u64(w, NULL, 0, bytes / 1024);
-    }
+    /* No base unit, which promtool hints at; but its dashboards ask for this name. */
+    prom_begin(w, &sent);
+    prom_u64(w, NULL, 0, bytes / 1024);
     one(w, &cpuload, up > 0 ? cpu / up * 100 : 0);
 }
 

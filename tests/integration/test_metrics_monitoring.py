@@ -47,7 +47,6 @@ DocumentRoot {f.docroot}
     wait.until(lambda: metrics.scrape(h).sum("demo_backend_up") == 1, 5)
     http.get(h, "/params.php")
     out = metrics.scrape(h)
-    out.samples.update(metrics.scrape(h, openmetrics=True).samples)
     sidecar = Sidecar(module_tmp, "a", f"file://{module_tmp}/authority.json", secret_file(module_tmp), f.url)
     sidecar.start()
     try:
