@@ -68,7 +68,14 @@ static void demo_write_queue(prom_writer *w)
 
 /* --- a sample for each address ------------------------------------------------------------ */
 
-typedef void (*address_writer)(prom_writer *w, const prom_label *where, demo_shm_addr *a);
+typedef struct {
+    const demo_backend *backend;
+    int                 slot;
+    demo_shm_addr      *a;        /* in that slot */
+    prom_label          where[2]; /* backend and address */
+} shown;
+
+typedef void (*address_writer)(prom_writer *w, const shown *p);
 
 static void each_address(prom_writer *w, address_writer write)
 {
@@ -83,24 +90,32 @@ static void each_address(prom_writer *w, address_writer write)
                 continue;
             }
             demo_address_text(&address.addr.sa, text, sizeof(text));
-            prom_label where[] = { { "backend", b->endpoint->url }, { "address", text } };
-            write(w, where, &demo_seg->addrs[slots[k]]);
+            shown p = { b, slots[k], &demo_seg->addrs[slots[k]],
+                        { { "backend", b->endpoint->url }, { "address", text } } };
+            write(w, &p);
         }
     }
 }
 
 /* A third label after backend and address. */
-static void with_label(prom_writer *w, const prom_label *where, const char *name, const char *value,
+static void with_label(prom_writer *w, const shown *p, const char *name, const char *value,
                        uint64_t n)
 {
-    prom_label l[] = { where[0], where[1], { name, value } };
+    prom_label l[] = { p->where[0], p->where[1], { name, value } };
 
     prom_u64(w, l, 3, n);
 }
 
-static void up_of(prom_writer *w, const prom_label *where, demo_shm_addr *a)
+/* As the choice of an address and the health page take it. */
+static enum demo_health_state health_of(const shown *p)
 {
-    prom_u64(w, where, 2, atomic_load(&a->health) == DEMO_HEALTH_UP);
+    return demo_backend_unchecked(p->backend, p->slot, demo_now()) ? DEMO_HEALTH_UNKNOWN
+         : (enum demo_health_state)atomic_load(&p->a->health);
+}
+
+static void up_of(prom_writer *w, const shown *p)
+{
+    prom_u64(w, p->where, 2, health_of(p) == DEMO_HEALTH_UP);
 }
 
 static void demo_write_backend_up(prom_writer *w)
@@ -108,10 +123,10 @@ static void demo_write_backend_up(prom_writer *w)
     each_address(w, up_of);
 }
 
-static void usable_of(prom_writer *w, const prom_label *where, demo_shm_addr *a)
+static void usable_of(prom_writer *w, const shown *p)
 {
-    prom_u64(w, where, 2, atomic_load(&a->held_until) <= demo_now()
-                          && atomic_load(&a->health) != DEMO_HEALTH_DOWN);
+    prom_u64(w, p->where, 2, atomic_load(&p->a->held_until) <= demo_now()
+                                 && health_of(p) != DEMO_HEALTH_DOWN);
 }
 
 static void demo_write_backend_usable(prom_writer *w)
@@ -119,9 +134,9 @@ static void demo_write_backend_usable(prom_writer *w)
     each_address(w, usable_of);
 }
 
-static void outstanding_of(prom_writer *w, const prom_label *where, demo_shm_addr *a)
+static void outstanding_of(prom_writer *w, const shown *p)
 {
-    prom_u64(w, where, 2, demo_gauge_read(&a->gauge[DEMO_G_OUTSTANDING]));
+    prom_u64(w, p->where, 2, demo_gauge_read(&p->a->gauge[DEMO_G_OUTSTANDING]));
 }
 
 static void demo_write_backend_outstanding(prom_writer *w)
@@ -129,12 +144,12 @@ static void demo_write_backend_outstanding(prom_writer *w)
     each_address(w, outstanding_of);
 }
 
-static void outcomes_of(prom_writer *w, const prom_label *where, demo_shm_addr *a)
+static void outcomes_of(prom_writer *w, const shown *p)
 {
     static const char *const names[DEMO_OUTCOME_COUNT] = { "ok", "failed", "busy", "aborted" };
 
     for (int i = 0; i < DEMO_OUTCOME_COUNT; i++) {
-        with_label(w, where, "outcome", names[i], atomic_load(&a->outcome[i]));
+        with_label(w, p, "outcome", names[i], atomic_load(&p->a->outcome[i]));
     }
 }
 
@@ -143,13 +158,13 @@ static void demo_write_backend_requests(prom_writer *w)
     each_address(w, outcomes_of);
 }
 
-static void pool_of(prom_writer *w, const prom_label *where, demo_shm_addr *a)
+static void pool_of(prom_writer *w, const shown *p)
 {
-    uint32_t all = demo_gauge_read(&a->gauge[DEMO_G_CONNS]);
-    uint32_t idle = demo_gauge_read(&a->gauge[DEMO_G_IDLE]);
+    uint32_t all = demo_gauge_read(&p->a->gauge[DEMO_G_CONNS]);
+    uint32_t idle = demo_gauge_read(&p->a->gauge[DEMO_G_IDLE]);
 
-    with_label(w, where, "state", "busy", all > idle ? all - idle : 0);
-    with_label(w, where, "state", "idle", idle);
+    with_label(w, p, "state", "busy", all > idle ? all - idle : 0);
+    with_label(w, p, "state", "idle", idle);
 }
 
 static void demo_write_pool(prom_writer *w)
@@ -157,9 +172,9 @@ static void demo_write_pool(prom_writer *w)
     each_address(w, pool_of);
 }
 
-static void pool_bound_of(prom_writer *w, const prom_label *where, demo_shm_addr *a)
+static void pool_bound_of(prom_writer *w, const shown *p)
 {
-    prom_u64(w, where, 2, demo_bound_get((int)(a - demo_seg->addrs)));
+    prom_u64(w, p->where, 2, demo_bound_get(p->slot));
 }
 
 static void demo_write_pool_bound(prom_writer *w)
@@ -169,10 +184,10 @@ static void demo_write_pool_bound(prom_writer *w)
 
 static const char *const result_names[DEMO_RESULT_COUNT] = { "ok", "failed" };
 
-static void checks_of(prom_writer *w, const prom_label *where, demo_shm_addr *a)
+static void checks_of(prom_writer *w, const shown *p)
 {
     for (int i = 0; i < DEMO_RESULT_COUNT; i++) {
-        with_label(w, where, "outcome", result_names[i], atomic_load(&a->checks[i]));
+        with_label(w, p, "outcome", result_names[i], atomic_load(&p->a->checks[i]));
     }
 }
 
@@ -181,9 +196,9 @@ static void demo_write_health_checks(prom_writer *w)
     each_address(w, checks_of);
 }
 
-static void check_duration_of(prom_writer *w, const prom_label *where, demo_shm_addr *a)
+static void check_duration_of(prom_writer *w, const shown *p)
 {
-    prom_double(w, where, 2, (double)atomic_load(&a->check_us) / 1e6);
+    prom_double(w, p->where, 2, (double)atomic_load(&p->a->check_us) / 1e6);
 }
 
 static void demo_write_health_duration(prom_writer *w)

@@ -1,11 +1,14 @@
 """The page of demo-metrics: formats, families, what moves them."""
+import os
+import re
+import signal
 import subprocess
 import time
 
 import pytest
 
-from tools import fcgi, http, metrics, paths, wait
-from tools.httpd import METRICS_PAGE, PHP
+from tools import fcgi, http, metrics, paths, ports, wait
+from tools.httpd import HEALTH_PAGE, METRICS_PAGE, PHP
 
 CONFIG = """
 DemoBackend {url}
@@ -169,6 +172,28 @@ DocumentRoot {f.docroot}
     # It was refused until the time for waiting ran out.
     assert m.get("demo_errors_total", phase="queue") + m.get("demo_errors_total", phase="connect") == 1
     assert m.get("demo_queue_duration_seconds_count") == 1 and m.get("demo_queue_length") == 0
+
+
+def test_old_results_count_for_the_metrics_as_for_readiness_and_choice(httpd, responder):
+    """The child that checks hangs: nobody knows whether the backends are up, and each may be tried."""
+    alive, dead = responder(), f"fcgi://127.0.0.1:{ports.free_port()}"
+    h = httpd(f"DemoBackend {alive.url} {dead}\nDemoHealthCheck interval=100ms timeout=100ms fall=1\n" + HEALTH_PAGE + METRICS_PAGE)
+    h.error_log.claim("DM0231", optional=True)
+    h.start()
+
+    def state():
+        m = metrics.scrape(h)
+        return [m.sum(f"demo_backend_{name}", backend=b) for b in (alive.url, dead) for name in ("up", "usable")]
+    wait.until(lambda: state() == [1, 1, 0, 0], 10, "the first checks")
+    leader = int(re.search(r"\[pid (\d+)", h.error_log.grep("DM0230")[0])[1])
+    os.kill(leader, signal.SIGSTOP)
+    try:
+        wait.until(lambda: http.get(h, "/health/readyz").status == 503, 10, "results that are too old")
+        assert "last checked" in http.get(h, "/health/readyz?verbose").text
+        assert state() == [0, 1, 0, 1]
+    finally:
+        os.kill(leader, signal.SIGCONT)
+    wait.until(lambda: state() == [1, 1, 0, 0], 10, "checks again")
 
 
 # -- apache_* ---------------------------------------------------------------------------------
