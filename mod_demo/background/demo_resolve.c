@@ -30,6 +30,8 @@ typedef struct {
     unsigned           n, left_out;
     demo_sockaddr      addrs[DEMO_PER_BACKEND_MAX];
     socklen_t          lens[DEMO_PER_BACKEND_MAX];
+    unsigned           n_had; /* what the name had when it was asked for */
+    demo_address       had[DEMO_PER_BACKEND_MAX];
 } question;
 
 /* The leader's view of each backend; same index as demo_backends. */
@@ -38,29 +40,49 @@ static struct {
     int64_t   next;    /* when to ask again */
     int64_t   last;    /* when it was asked last */
     int       failing; /* the last answer was an error, which is logged once */
+    unsigned  left_out; /* of the last answer; logged when it changes */
 } views[DEMO_BACKENDS_MAX];
 
+static bool was_had(const question *q, const struct addrinfo *ai)
+{
+    for (unsigned i = 0; i < q->n_had; i++) {
+        if (q->had[i].len == ai->ai_addrlen
+            && memcmp(&q->had[i].addr, ai->ai_addr, ai->ai_addrlen) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_taken(const question *q, const struct addrinfo *ai)
+{
+    for (unsigned i = 0; i < q->n; i++) {
+        if (q->lens[i] == ai->ai_addrlen
+            && memcmp(&q->addrs[i], ai->ai_addr, ai->ai_addrlen) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What the name had before comes first: resolvers answer in any order, and where
+ * there are more than fit, each answer would be others. */
 static void take_answers(question *q, const struct addrinfo *found)
 {
-    for (const struct addrinfo *ai = found; ai != NULL; ai = ai->ai_next) {
-        int known = 0;
-        if (ai->ai_addrlen > sizeof(q->addrs[0].un)) {
-            continue;
+    for (int had = 1; had >= 0; had--) {
+        for (const struct addrinfo *ai = found; ai != NULL; ai = ai->ai_next) {
+            if (ai->ai_addrlen > sizeof(q->addrs[0].un) || was_had(q, ai) != (had == 1)
+                || is_taken(q, ai)) {
+                continue;
+            }
+            if (q->n == DEMO_PER_BACKEND_MAX) {
+                q->left_out++;
+                continue;
+            }
+            memset(&q->addrs[q->n], 0, sizeof(q->addrs[0]));
+            memcpy(&q->addrs[q->n], ai->ai_addr, ai->ai_addrlen);
+            q->lens[q->n++] = ai->ai_addrlen;
         }
-        for (unsigned i = 0; i < q->n; i++) {
-            known |= q->lens[i] == ai->ai_addrlen
-                     && memcmp(&q->addrs[i], ai->ai_addr, ai->ai_addrlen) == 0;
-        }
-        if (known) {
-            continue;
-        }
-        if (q->n == DEMO_PER_BACKEND_MAX) {
-            q->left_out++;
-            continue;
-        }
-        memset(&q->addrs[q->n], 0, sizeof(q->addrs[0]));
-        memcpy(&q->addrs[q->n], ai->ai_addr, ai->ai_addrlen);
-        q->lens[q->n++] = ai->ai_addrlen;
     }
 }
 
@@ -83,6 +105,16 @@ static void *ask_main(void *arg)
     return NULL;
 }
 
+static void note_had(question *q, const demo_backend *b)
+{
+    uint16_t slots[DEMO_PER_BACKEND_MAX];
+    unsigned n = demo_backend_slots(b, slots);
+
+    for (unsigned i = 0; i < n; i++) {
+        q->n_had += demo_backend_address(b, slots[i], &q->had[q->n_had]) != 0;
+    }
+}
+
 static question *ask(const demo_backend *b)
 {
     question *q = calloc(1, sizeof(*q));
@@ -95,6 +127,7 @@ static question *ask(const demo_backend *b)
     }
     (void)snprintf(q->host, sizeof(q->host), "%s", b->endpoint->host);
     (void)snprintf(q->port, sizeof(q->port), "%u", (unsigned)b->endpoint->port);
+    note_had(q, b);
     (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     int rc = pthread_create(&thread, &attr, ask_main, q);
     (void)pthread_attr_destroy(&attr);
@@ -149,12 +182,13 @@ static void answer(server_rec *s, unsigned i)
                          "DM0221: backend %s: resolve: %u addresses, %u before", b->endpoint->url,
                          n, before);
         }
-        if (q->left_out > 0) {
+        if (q->left_out > 0 && q->left_out != views[i].left_out) {
             ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
                          "DM0222: backend %s: resolve: %u addresses are left out: at most %d a"
                          " backend and %d in all", b->endpoint->url, q->left_out,
                          DEMO_PER_BACKEND_MAX, DEMO_ADDRESSES_MAX);
         }
+        views[i].left_out = q->left_out;
     }
     views[i].failing = failed;
     views[i].next = demo_now() + (failed ? DEMO_RESOLVE_AGAIN : DEMO_RESOLVE_INTERVAL);

@@ -151,3 +151,26 @@ def test_hanging_resolver_does_not_disturb_what_works(world):
         assert world.ready()
         time.sleep(0.02)
     assert slowest < 30             # the resolver takes 60
+
+
+def test_more_addresses_than_fit_are_told_once_and_do_not_change_by_turns(world):
+    """A resolver answers in any order: those that are used stay."""
+    all_of_them = [f"127.0.1.{i + 1}" for i in range(70)]
+    world.httpd.error_log.claim("DM0231: ", optional=True)      # nobody is there, so the name is asked for every second
+    world.httpd.error_log.claim("DM0222: .*: 6 addresses are left out", count=1)
+    world.httpd.error_log.claim("DM0222: .*: 7 addresses are left out", count=1)
+
+    def resolved() -> float:
+        return metrics.scrape(world.httpd).sum("demo_backend_resolutions_total", outcome="ok")
+
+    def answer(addresses):
+        world.names.set(php=" ".join(addresses))
+        before = resolved()
+        wait.until(lambda: resolved() >= before + 2, 20, "two resolutions")
+        return world.addresses()
+    world.names.set(php=" ".join(all_of_them))
+    world.httpd.start()
+    wait.until(lambda: len(world.addresses()) == 64, 10)
+    used = world.addresses()
+    assert answer(reversed(all_of_them)) == used
+    assert answer([*all_of_them[35:], *all_of_them[:35], "127.0.1.99"]) == used
