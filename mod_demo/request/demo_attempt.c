@@ -1,5 +1,6 @@
 #include "mod_demo/request/demo_attempt.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 
@@ -136,6 +137,7 @@ static bool connection_get(demo_exchange *x)
         }
         return connect_failed(x, rv);
     }
+    assert(x->conn != NULL);
     x->conn->asked = may_repeat;
     if (keep) {
         demo_pool_admitted(x->conn);
