@@ -70,6 +70,12 @@ int demo_backend_unchecked(const demo_backend *b, int slot, int64_t now)
     return now - at > OVERDUE_CHECKS * b->health->interval + b->health->timeout + OVERDUE_US;
 }
 
+int demo_backend_found(const demo_backend *b, int slot, enum demo_health_state state, int64_t now)
+{
+    return atomic_load_explicit(&demo_seg->addrs[slot].health, memory_order_relaxed) == (uint32_t)state
+           && !demo_backend_unchecked(b, slot, now);
+}
+
 void demo_address_text(const struct sockaddr *sa, char *text, size_t size)
 {
     char host[INET6_ADDRSTRLEN] = "?";

@@ -51,6 +51,9 @@ unsigned demo_backend_slots(const demo_backend *b, uint16_t slots[DEMO_PER_BACKE
  * b is checked. */
 int demo_backend_unchecked(const demo_backend *b, int slot, int64_t now);
 
+/* Whether its last health check found it in that state, and still says something. */
+int demo_backend_found(const demo_backend *b, int slot, enum demo_health_state state, int64_t now);
+
 /* Aligned for each of its kinds; unused bytes are 0. */
 typedef union {
     struct sockaddr    sa;

@@ -77,8 +77,7 @@ static choice part_at(const part *p, unsigned k)
 /* By its health check, lately. */
 static int found_down(choice c, int64_t now)
 {
-    return atomic_load_explicit(&demo_seg->addrs[c.slot].health, memory_order_relaxed) == DEMO_HEALTH_DOWN
-           && !demo_backend_unchecked(c.backend, c.slot, now);
+    return demo_backend_found(c.backend, c.slot, DEMO_HEALTH_DOWN, now);
 }
 
 static int usable(choice c, int64_t now)

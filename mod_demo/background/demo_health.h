@@ -8,8 +8,8 @@
  * A state changes after `fall` failures or `rise` successes in a row; the very
  * first result counts at once.  A ping that runs into its time-out, or is
  * refused for want of room (OVERLOADED, a full listen queue), while requests to
- * the same address succeed is no failure: the pool is busy, not dead.  php-fpm that answers but has no ping page counts as up, and the text
- * says what to set.
+ * the same address succeed is no failure: the pool is busy, not dead.  php-fpm that
+ * answers but has no ping page counts as up, and the text says what to set.
  *
  * Leader's thread only (demo_leader.h).
  */

@@ -43,11 +43,15 @@ static struct {
     unsigned  left_out; /* of the last answer; logged when it changes */
 } views[DEMO_BACKENDS_MAX];
 
+static bool is_same(const demo_sockaddr *addr, socklen_t len, const struct addrinfo *ai)
+{
+    return len == ai->ai_addrlen && memcmp(addr, ai->ai_addr, len) == 0;
+}
+
 static bool was_had(const question *q, const struct addrinfo *ai)
 {
     for (unsigned i = 0; i < q->n_had; i++) {
-        if (q->had[i].len == ai->ai_addrlen
-            && memcmp(&q->had[i].addr, ai->ai_addr, ai->ai_addrlen) == 0) {
+        if (is_same(&q->had[i].addr, q->had[i].len, ai)) {
             return true;
         }
     }
@@ -57,8 +61,7 @@ static bool was_had(const question *q, const struct addrinfo *ai)
 static bool is_taken(const question *q, const struct addrinfo *ai)
 {
     for (unsigned i = 0; i < q->n; i++) {
-        if (q->lens[i] == ai->ai_addrlen
-            && memcmp(&q->addrs[i], ai->ai_addr, ai->ai_addrlen) == 0) {
+        if (is_same(&q->addrs[i], q->lens[i], ai)) {
             return true;
         }
     }

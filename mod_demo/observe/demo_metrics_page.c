@@ -106,16 +106,9 @@ static void with_label(prom_writer *w, const shown *p, const char *name, const c
     prom_u64(w, l, 3, n);
 }
 
-/* As the choice of an address and the health page take it. */
-static enum demo_health_state health_of(const shown *p)
-{
-    return demo_backend_unchecked(p->backend, p->slot, demo_now()) ? DEMO_HEALTH_UNKNOWN
-         : (enum demo_health_state)atomic_load(&p->a->health);
-}
-
 static void up_of(prom_writer *w, const shown *p)
 {
-    prom_u64(w, p->where, 2, health_of(p) == DEMO_HEALTH_UP);
+    prom_u64(w, p->where, 2, (uint64_t)demo_backend_found(p->backend, p->slot, DEMO_HEALTH_UP, demo_now()));
 }
 
 static void demo_write_backend_up(prom_writer *w)
@@ -125,8 +118,10 @@ static void demo_write_backend_up(prom_writer *w)
 
 static void usable_of(prom_writer *w, const shown *p)
 {
-    prom_u64(w, p->where, 2, atomic_load(&p->a->held_until) <= demo_now()
-                                 && health_of(p) != DEMO_HEALTH_DOWN);
+    int64_t now = demo_now();
+
+    prom_u64(w, p->where, 2, atomic_load(&p->a->held_until) <= now
+                                 && !demo_backend_found(p->backend, p->slot, DEMO_HEALTH_DOWN, now));
 }
 
 static void demo_write_backend_usable(prom_writer *w)
