@@ -72,6 +72,16 @@ void sc_authority_drop_ahead(const sc_authority *a, const sc_authority_record *t
     }
 }
 
+bool sc_authority_record_before(const sc_authority_record *r, const char *lineage, uint64_t epoch)
+{
+    return strcmp(r->lineage, lineage) == 0 && r->epoch < epoch;
+}
+
+bool sc_authority_record_after(const sc_authority_record *r, const char *lineage, uint64_t epoch)
+{
+    return strcmp(r->lineage, lineage) == 0 && r->epoch > epoch;
+}
+
 bool sc_authority_record_equal(const sc_authority_record *a, const sc_authority_record *b)
 {
     return strcmp(a->lineage, b->lineage) == 0 && a->epoch == b->epoch

@@ -57,6 +57,10 @@ apr_status_t sc_authority_swap(const sc_authority *a, const sc_authority_record 
 void sc_authority_ahead(const sc_authority *a, const sc_authority_record *to);
 void sc_authority_drop_ahead(const sc_authority *a, const sc_authority_record *to);
 
+/* Of that lineage, at an epoch before, or after, that one? */
+bool sc_authority_record_before(const sc_authority_record *r, const char *lineage, uint64_t epoch);
+bool sc_authority_record_after(const sc_authority_record *r, const char *lineage, uint64_t epoch);
+
 /* Same lineage, epoch and uid. */
 bool sc_authority_record_equal(const sc_authority_record *a, const sc_authority_record *b);
 

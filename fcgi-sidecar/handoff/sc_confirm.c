@@ -17,7 +17,7 @@ static apr_status_t confirm_record(sc_node *n, apr_status_t rv, const sc_authori
     sc_node_state(n, &state);
     memcpy(mine.lineage, state.lineage, sizeof(mine.lineage));
     mine.epoch = state.epoch;
-    behind = rv == APR_SUCCESS && strcmp(r->lineage, mine.lineage) == 0 && r->epoch < mine.epoch;
+    behind = rv == APR_SUCCESS && sc_authority_record_before(r, mine.lineage, mine.epoch);
     if (rv == SC_ENONE || behind) {
         rv = sc_authority_swap(&n->authority, behind ? r : NULL, &mine, err);
         if (rv == APR_SUCCESS) {

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -76,7 +75,7 @@ static enum heir look_up_successor(sc_node *n, sc_state *state)
     sc_error err = { 0, "" };
 
     if (sc_authority_read(&n->authority, &r, NULL) != APR_SUCCESS
-        || strcmp(r.lineage, state->lineage) != 0 || r.epoch <= state->epoch) {
+        || !sc_authority_record_after(&r, state->lineage, state->epoch)) {
         return HEIR_ASKED;
     }
     if (strcmp(r.primary.uid, state->successor.uid) == 0) {
@@ -97,28 +96,20 @@ static enum heir look_up_successor(sc_node *n, sc_state *state)
     return HEIR_ANOTHER;
 }
 
-/* Tells the operator's one command, when it or the reason is another than in *last. */
-static void advise(sc_node *n, const sc_state *state, enum heir heir, const char *why, char *last)
+/* Tells the operator's one command. */
+static void advise(sc_node *n, const sc_state *state, enum heir heir, const char *why)
 {
-    char now[SC_ERROR_LEN + 4];
-
-    snprintf(now, sizeof(now), "%d %s", heir, why);
-    if (strcmp(last, now) == 0) {
-        return;
-    }
     sc_node_advise(n, "SC0437", "if the successor %s (%s) is gone for ever: fcgi-sidecar promote%s, on this "
                    "instance, takes the database back%s; now requests wait, and it is asked again to confirm "
                    "the GRANT: %s", state->successor.uid, state->successor.control,
                    heir == HEIR_NAMED ? " --force" : "",
                    heir == HEIR_NAMED ? ", without what the successor may have written" : "", why);
-    memcpy(last, now, sizeof(now));
 }
 
-/* Asks until the successor answers, or *state names who is primary instead; requests wait meanwhile.  SC_EFAILED when
- * serve ends before. */
+/* Asks until the successor answers, or *state names who is primary instead; requests
+ * wait meanwhile.  SC_EFAILED when serve ends before. */
 static apr_status_t grant(sc_node *n, sc_state *state, sc_error *err)
 {
-    char last[SC_ERROR_LEN + 4] = "";
     apr_status_t rv = SC_EFAILED;
     bool go_on = true;
     enum heir heir;
@@ -133,7 +124,7 @@ static apr_status_t grant(sc_node *n, sc_state *state, sc_error *err)
         if (heir == HEIR_ANOTHER) {
             return APR_SUCCESS;
         }
-        advise(n, state, heir, err->text, last);
+        advise(n, state, heir, err->text);
         pthread_mutex_lock(&n->lock);
         sc_node_wait(n, GRANT_RETRY_MS);
         go_on = !n->stopping && n->state.id == SC_STATE_FENCED;

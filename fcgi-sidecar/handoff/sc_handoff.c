@@ -261,7 +261,7 @@ static apr_status_t forward_again(sc_node *n, const sc_state *state, sc_error *e
 {
     sc_authority_record r;
     bool later = sc_authority_read(&n->authority, &r, NULL) == APR_SUCCESS
-        && strcmp(r.lineage, state->lineage) == 0 && r.epoch > state->epoch
+        && sc_authority_record_after(&r, state->lineage, state->epoch)
         && strcmp(r.primary.uid, state->uid) != 0;
 
     return later ? sc_node_forward(n, &r.primary, r.epoch, err)

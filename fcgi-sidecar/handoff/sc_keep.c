@@ -17,16 +17,14 @@
 static bool is_replaced(const sc_authority_record *r, const sc_state *before, const sc_state *now)
 {
     return now->id == SC_STATE_PRIMARY && now->epoch == before->epoch
-        && strcmp(r->lineage, now->lineage) == 0 && r->epoch > now->epoch
-        && strcmp(r->primary.uid, now->uid) != 0;
+        && sc_authority_record_after(r, now->lineage, now->epoch) && strcmp(r->primary.uid, now->uid) != 0;
 }
 
 /* Brought back from a backup, say.  `before` was read before the record: its swap is
  * older than that. */
 static bool is_behind(const sc_authority_record *r, const sc_state *before, const sc_state *now)
 {
-    return now->epoch == before->epoch && strcmp(r->lineage, now->lineage) == 0
-        && r->epoch < now->epoch;
+    return now->epoch == before->epoch && sc_authority_record_before(r, now->lineage, now->epoch);
 }
 
 /* *told: what was told last of a record that is gone and can not be written. */

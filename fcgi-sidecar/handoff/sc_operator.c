@@ -26,7 +26,7 @@ static apr_status_t swap_by_force(sc_node *n, const sc_authority_record *old,
     apr_status_t rv = sc_takeover_swap(n, old, new_record, err);
 
     if (rv == SC_ECHANGED && sc_authority_read(&n->authority, &now, NULL) == APR_SUCCESS
-        && strcmp(now.lineage, old->lineage) == 0 && now.epoch < old->epoch) {
+        && sc_authority_record_before(&now, old->lineage, old->epoch)) {
         rv = sc_takeover_swap(n, &now, new_record, err);
     }
     return rv == SC_ENONE ? sc_takeover_create(n, new_record, err) : rv;
@@ -85,14 +85,13 @@ static apr_status_t may_take_back(const sc_state *state, const sc_authority_reco
  * before a GRANT that is still on its way can. */
 static apr_status_t take_back(sc_node *n, const sc_state *state, bool force, sc_error *err)
 {
-    sc_authority_record old, mine;
+    sc_authority_record old = { .epoch = 0 }, mine;
     apr_status_t rv = is_silent(n, state, &state->successor, "the successor", err);
 
     if (rv == APR_SUCCESS) {
         rv = sc_authority_read(&n->authority, &old, err);
     }
     if (rv == SC_ENONE) { /* as it was before it was lost, for all that is known here */
-        memset(&old, 0, sizeof(old));
         memcpy(old.lineage, state->lineage, sizeof(old.lineage));
         old.epoch = state->epoch;
         memcpy(old.primary.uid, state->uid, sizeof(old.primary.uid));
@@ -135,22 +134,21 @@ static apr_status_t image_whole(sc_node *n, const sc_state *state, sc_error *err
                        "transaction: " LAST_COPY, n->options->database);
 }
 
-/* The copy of before lies there until the one that comes is whole. */
-static bool has_former_copy(const sc_node *n, const sc_state *state)
+/* A digest is noted of a copy that was whole, and that one lies there until the next is. */
+static bool has_former_copy(const sc_state *state)
 {
-    return state->id == SC_STATE_SYNCING && n->image_known && state->digest != 0;
+    return state->id == SC_STATE_SYNCING && state->digest != 0;
 }
 
 /* May this image become the database without the primary's consent? */
 static apr_status_t image_usable(sc_node *n, const sc_state *state, bool force, sc_error *err)
 {
-    bool torn, unsure, former;
+    bool torn, unsure, former = has_former_copy(state);
     apr_status_t rv;
 
     pthread_mutex_lock(&n->lock);
     torn = n->image_torn;
     unsure = n->image_unsure;
-    former = has_former_copy(n, state);
     pthread_mutex_unlock(&n->lock);
     if (state->id != SC_STATE_STANDBY && !former) {
         return sc_error_set(err, SC_EREFUSED, "this instance is %s; only a STANDBY, or one that has an "
@@ -179,7 +177,7 @@ bool sc_operator_advise(sc_node *n, const char *why)
     apr_status_t rv;
 
     sc_node_state(n, &state);
-    if (state.id != SC_STATE_STANDBY && !has_former_copy(n, &state)) {
+    if (state.id != SC_STATE_STANDBY && !has_former_copy(&state)) {
         return false;
     }
     rv = image_usable(n, &state, false, &unusable);

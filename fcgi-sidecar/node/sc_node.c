@@ -276,11 +276,16 @@ void sc_work_end(sc_node *n, sc_work *w, apr_status_t rv, const char *text)
     pthread_mutex_unlock(&n->lock);
 }
 
-static void set_advice(sc_node *n, const char *text)
+/* False: it was that one before. */
+static bool set_advice(sc_node *n, const char *text)
 {
+    bool is_new;
+
     pthread_mutex_lock(&n->lock);
+    is_new = strcmp(n->advice, text) != 0;
     snprintf(n->advice, sizeof(n->advice), "%s", text);
     pthread_mutex_unlock(&n->lock);
+    return is_new;
 }
 
 void sc_node_advise(sc_node *n, const char *id, const char *format, ...)
@@ -291,13 +296,14 @@ void sc_node_advise(sc_node *n, const char *id, const char *format, ...)
     va_start(list, format);
     vsnprintf(text, sizeof(text), format, list);
     va_end(list);
-    set_advice(n, text);
-    sc_warn(id, "%s", text);
+    if (set_advice(n, text)) {
+        sc_warn(id, "%s", text);
+    }
 }
 
 void sc_node_advise_end(sc_node *n)
 {
-    set_advice(n, "");
+    (void)set_advice(n, "");
 }
 
 const char *sc_node_advice(const sc_node *n)

@@ -133,7 +133,8 @@ apr_status_t sc_node_attend(sc_node *n, sc_error *err);
 
 /* What only the operator can decide: a warning with that id in the log, and the
  * same words for status and health until sc_node_advise_end() or the next advice.
- * Cut to SC_ERROR_LEN: the command comes first.  Lock not held. */
+ * Cut to SC_ERROR_LEN: the command comes first.  Does nothing while it holds already.
+ * Lock not held. */
 void sc_node_advise(sc_node *n, const char *id, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void sc_node_advise_end(sc_node *n);

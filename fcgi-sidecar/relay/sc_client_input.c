@@ -7,7 +7,6 @@
 #include "fcgi-sidecar/relay/sc_upstream.h"
 
 #define ASIDE_MAX     4096 /* content of GET_VALUES kept for one client */
-#define READS_AT_ONCE 8    /* then it is the others' turn */
 
 /* Ready to run: the body is whole, or there is as much of it as we keep. */
 static void check_ready(sc_client *c, bool waited)

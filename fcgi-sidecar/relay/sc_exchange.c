@@ -9,7 +9,6 @@
 
 #define TRUSTED       (50 * APR_TIME_C(1000)) /* TCP: used so lately that it is not looked at again */
 #define REFUSED_PAUSE (10 * APR_TIME_C(1000))
-#define READS_AT_ONCE 8                       /* then it is the others' turn */
 
 static void make_prefix(sc_upstream *u)
 {

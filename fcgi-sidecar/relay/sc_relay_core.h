@@ -32,6 +32,7 @@
 #include "lib/fcgiw_stream.h"
 
 #define SC_SCRATCH     65536 /* bytes read at once, a buffer shared by all connections */
+#define READS_AT_ONCE  8     /* of one connection, then it is the others' turn */
 #define SC_LISTEN_MAX  8
 #define SC_ERROR_TEXT  256
 

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #define BACKLOG_FULL  (5 * APR_TIME_C(1000))
-#define READS_AT_ONCE 8 /* then it is the others' turn */
 
 /* SIOCOUTQ counts what the kernel spends on each unread piece, hundreds of
  * bytes.  While it tells us of the reading (sock_wfree) it still holds a single
