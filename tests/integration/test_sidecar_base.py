@@ -60,15 +60,19 @@ def is_level(a, b):
     wait.until(lambda: b.status()["state"] == "STANDBY" and stored(b.database) == stored(a.database), 30, "a level standby")
 
 
+def follows_and_takes_over(a, b):
+    write(a.database, "after")
+    is_level(a, b)
+    hand_over_and_compare(a, b)
+
+
 @pytest.mark.parametrize("page_size", [512, 1024, 4096, 65536])
 @pytest.mark.parametrize("new", [None, "open-direct:1:EINVAL"], ids=["past the cache", "through it"])
 def test_pages_of_each_size(two, page_size, new):
     a, b = two(page_size, new=new)
     write(a.database, "before")
     b.post_start()
-    write(a.database, "after")
-    is_level(a, b)
-    hand_over_and_compare(a, b)
+    follows_and_takes_over(a, b)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -89,9 +93,7 @@ def test_a_file_system_in_memory(two):
         a, b = two(options={"database": f"{d}/database.sqlite", "state-dir": f"{d}/.sidecar"})
         b.database = Path(d) / "database.sqlite"
         b.post_start()
-        write(a.database, "after")
-        is_level(a, b)
-        hand_over_and_compare(a, b)
+        follows_and_takes_over(a, b)
         b.stop()
 
 
@@ -105,9 +107,7 @@ def test_the_disk_fails_in_the_middle(two, action):
         assert not b.database.exists() and not (b.state_dir / "incoming.sqlite").exists()
         b.post_start()
     assert "incoming.sqlite" in b.log()
-    write(a.database, "after")
-    is_level(a, b)
-    hand_over_and_compare(a, b)
+    follows_and_takes_over(a, b)
 
 
 def test_the_disk_does_not_take_what_went_through_the_cache(two):
@@ -115,9 +115,7 @@ def test_the_disk_does_not_take_what_went_through_the_cache(two):
     a, b = two(mib=24, new="open-direct:1:EINVAL,write-back:2:EIO")
     b.post_start()
     assert "SC0443" in b.log() and "incoming.sqlite: Input/output error" in b.log() and "SC0413" not in b.log()
-    write(a.database, "after")
-    is_level(a, b)
-    hand_over_and_compare(a, b)
+    follows_and_takes_over(a, b)
 
 
 def test_a_file_system_that_can_not_write_back(two):
@@ -137,9 +135,7 @@ def test_a_standby_whose_disk_is_full_tries_on(two, tmp):
     con.execute("UPDATE ballast SET data = randomblob(10000)")
     con.commit()
     con.close()
-    a.stop()    # its log goes: what b lacks is in the file only
-    a.start()
-    wait.until(lambda: a.status()["state"] == "PRIMARY", 10, "the primary")
+    handover.begin_log_anew(a)
     b.binary, b.env = paths.staged(paths.faults_binary(), tmp), {"SIDECAR_FAULT": "pwrite-direct:2:ENOSPC"}
     b.start()
     wait.until(lambda: "No space left" in b.log(), 10, "the full disk")

@@ -178,10 +178,9 @@ def test_check(instance):
         r = instance.run("check")
         assert r.returncode == 0, r.stdout
         assert all(line.startswith("[+]") for line in r.stdout.splitlines())
-    authority = instance.options["authority"].removeprefix("file://")
-    record = json.loads(open(authority).read())
+    record = json.loads(instance.record.read_text())
     record["primary"]["uid"] = "somebody-else"
-    open(authority, "w").write(json.dumps(record))
+    instance.record.write_text(json.dumps(record))
     r = instance.run("check")
     assert r.returncode == 1 and "[-]authority" in r.stdout
 

@@ -125,10 +125,6 @@ def test_killed_at_the_commit_point_the_file_is_fenced(pair):
     assert b.rows() == ["before"]
 
 
-def record_of(instance):
-    return Path(str(instance.sidecar.options["authority"]).removeprefix("file://"))
-
-
 class SlowStreams:
     """Before a control port: breaks streams on the standby's side alone, and can hold back what new ones answer."""
 
@@ -180,7 +176,7 @@ def test_a_late_hello_breaks_no_promise(pair):
     a.start()
     insert(a.sidecar.database, "before", 5)
     slow = SlowStreams(a.sidecar.control)
-    record = record_of(a)
+    record = a.sidecar.record
     true_record = record.read_text()
     record.write_text(true_record.replace("%s:%d" % a.sidecar.control, slow.address))
     b.start()
@@ -454,7 +450,7 @@ def test_promote_refuses_half_a_transaction(pair):
     wait.until(lambda: f"SC0428 {advice}" in b.sidecar.log(), 10, "the same words in the log")
     r = b.sidecar.run("promote")
     assert r.returncode == 3 and "promote --force" in r.stderr
-    assert b.state == "STANDBY" and json.loads(record_of(a).read_text())["epoch"] == 1
+    assert b.state == "STANDBY" and json.loads(a.sidecar.record.read_text())["epoch"] == 1
     r = b.sidecar.run("promote", "--force")
     assert r.returncode in (0, 1) and "SC0423" in b.sidecar.log()   # what the check finds decides
     assert b.state == ("PRIMARY" if r.returncode == 0 else "STANDBY")
@@ -466,7 +462,7 @@ def test_promote_leaves_it_to_a_successor_that_answers(pair):
     b.start()
     t = threading.Thread(target=a.sidecar.pre_stop, kwargs={"check": False})
     t.start()
-    wait.until(lambda: "FENCED" in a.sidecar.log() and json.loads(record_of(a).read_text())["epoch"] == 2, 20, "the swap")
+    wait.until(lambda: "FENCED" in a.sidecar.log() and json.loads(a.sidecar.record.read_text())["epoch"] == 2, 20, "the swap")
     r = a.sidecar.run("promote")
     assert r.returncode == 3 and "the successor has the database" in r.stderr
     b.sidecar.proc.send(signal.SIGCONT)
@@ -557,12 +553,12 @@ def test_the_record_is_lost_between_the_commit_point_and_the_grant(pair):
     insert(a.sidecar.database, "before", 5)
     a.sidecar.pre_stop(check=False, start_timeout="1s")
     a.sidecar.proc.wait()
-    record_of(a).unlink()
+    a.sidecar.record.unlink()
     a.sidecar.env = {}
     a.sidecar.start()
     wait.until(lambda: (a.state, b.state) == ("FORWARDING", "PRIMARY"), 20, "the successor")
     assert "SC0441" in b.sidecar.log() and b.rows() == ["before"]
-    record = json.loads(record_of(a).read_text())
+    record = json.loads(a.sidecar.record.read_text())
     assert (record["epoch"], record["primary"]["uid"]) == (2, b.sidecar.status()["uid"])
 
 
@@ -571,10 +567,10 @@ def test_a_database_is_taken_back_without_a_record(pair):
     a, b, _ = pair("new", "grant:1:kill")
     t = pre_stop_of(a, b)
     wait.until(lambda: a.sidecar.status()["advice"] and not b.sidecar.proc.running(), 20, "the loss")
-    record_of(a).unlink()
+    a.sidecar.record.unlink()
     r = a.sidecar.run("promote")
     assert r.returncode == 0, r.stderr
-    assert a.state == "PRIMARY" and json.loads(record_of(a).read_text())["epoch"] == 2
+    assert a.state == "PRIMARY" and json.loads(a.sidecar.record.read_text())["epoch"] == 2
     b.sidecar.env = {}
     b.sidecar.start()
     t.join(60 * wait.FACTOR)

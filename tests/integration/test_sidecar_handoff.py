@@ -97,7 +97,7 @@ def test_a_log_that_was_emptied_is_level(pair):
 def test_the_authoritys_record_is_gone_or_spoilt(pair):
     """After the commit point nobody could become primary: so the cut-over does not begin, and the old one serves on."""
     a, b = pair
-    record = a.sidecar.root.parent / "authority" / "authority.json"
+    record = a.sidecar.record
     good = record.read_text()
     with handover.Writers(a.php.docroot, relays(a, b)) as w:
         w.wait(20)
@@ -379,7 +379,7 @@ def test_a_standby_is_promoted_without_a_record(pair):
     """The authority was lost together with the primary."""
     a, b = pair
     a.sidecar.kill()
-    (a.sidecar.root.parent / "authority" / "authority.json").unlink()
+    a.sidecar.record.unlink()
     r = b.sidecar.run("promote")
     assert r.returncode == 0, r.stderr
     assert (b.state, b.sidecar.status()["epoch"]) == ("PRIMARY", 2) and "SC0441" in b.sidecar.log()
@@ -388,7 +388,7 @@ def test_a_standby_is_promoted_without_a_record(pair):
 def test_a_record_that_was_removed_is_written_again(pair):
     """Else the next new instance would take it for a first deployment."""
     a, _ = pair
-    record = a.sidecar.root.parent / "authority" / "authority.json"
+    record = a.sidecar.record
     good = record.read_text()
     record.unlink()
     wait.until(lambda: record.exists() and record.read_text() == good, 30, "the record")

@@ -1,6 +1,5 @@
 """What only the operator can decide: promote, and the advice that names it, where nobody would serve any more by himself."""
 import json
-import os
 import signal
 import threading
 
@@ -14,21 +13,14 @@ from tools.writers import stored
 @pytest.fixture
 def two(sidecar, tmp):
     """A primary and its standby, without PHP; the build with faults."""
-    binary = paths.BUILD / "fcgi-sidecar" / "fcgi-sidecar-faults"
-    if not os.access(binary, os.X_OK):
-        pytest.skip(f"{binary} is missing (make check builds it)")
     seed = handover.seed(tmp, rows=200, row_bytes=10000)
     a, b = (sidecar(n, seed=seed) for n in "ab")
     for s in (a, b):
-        s.binary = paths.staged(binary, tmp)
+        s.binary = paths.staged(paths.faults_binary(), tmp)
     a.start()
     a.post_start()
     write(a.database, "before")
     return a, b
-
-
-def record_of(s):
-    return s.root.parent / "authority" / "authority.json"
 
 
 def fenced(a, b, fault):
@@ -49,9 +41,7 @@ def copying_again(a, b):
     wait.until(lambda: stored(b.database) == ["before"], 20, "a standby that is level")
     b.stop()
     write(a.database, *(f"later-{i}" for i in range(20000)))
-    a.stop()            # its log goes: what b lacks is in the file only
-    a.start()
-    wait.until(lambda: a.status()["state"] == "PRIMARY", 20, "the primary")
+    handover.begin_log_anew(a)
     a.proc.send(signal.SIGSTOP)
     b.env = {"SIDECAR_FAULT": "pwrite-direct:2:kill"}
     b.start()
@@ -85,14 +75,14 @@ def test_the_successor_has_handed_on_and_is_gone(two):
     """Nobody is left to confirm; the authority names a third one, and that is where requests go."""
     a, b = two
     t = fenced(a, b, "swapped:1:kill")
-    record = json.loads(record_of(a).read_text())
+    record = json.loads(a.record.read_text())
     third = record["primary"] | {"uid": "3" * 32}
-    record_of(a).write_text(json.dumps(record | {"epoch": 3, "primary": third}))
+    a.record.write_text(json.dumps(record | {"epoch": 3, "primary": third}))
     wait.until(lambda: a.status()["state"] == "FORWARDING", 20, "the old one")
     t.join(60 * wait.FACTOR)
     assert "SC0444" in a.log() and (a.status()["epoch"], a.status()["advice"]) == (3, None)
     # After a restart it asks again where that is.
-    record_of(a).write_text(json.dumps(record | {"epoch": 4, "primary": third}))
+    a.record.write_text(json.dumps(record | {"epoch": 4, "primary": third}))
     a.kill()
     a.start()
     assert a.status()["state"] == "FORWARDING" and "held -> forward, epoch 4" in a.log()
@@ -103,17 +93,17 @@ def test_the_authority_was_brought_back_from_an_earlier_epoch(two):
     a, b = two
     b.start()
     b.post_start()
-    old = record_of(a).read_text()
+    old = a.record.read_text()
     a.pre_stop()
-    new = json.loads(record_of(a).read_text())
+    new = json.loads(a.record.read_text())
     assert new["epoch"] == 2
     for restart in (False, True):
         if restart:
             b.kill()
-        record_of(a).write_text(old)
+        a.record.write_text(old)
         if restart:
             b.start()
-        wait.until(lambda: json.loads(record_of(a).read_text()) == new, 20, "the record")
+        wait.until(lambda: json.loads(a.record.read_text()) == new, 20, "the record")
         assert b.status()["state"] == "PRIMARY"
     assert b.log().count("SC0407") == 2
 

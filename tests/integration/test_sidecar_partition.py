@@ -9,7 +9,6 @@ import signal
 import subprocess
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -122,10 +121,7 @@ def pair(network, php_fpm, secret, tmp):
             s = Walled(tmp, name, f"file://{tmp}/authority/authority.json", secret, upstream, seed, side=network.sides[i],
                        address=network.address(i), options=dict(SHORT))
             if i == 1 and fault:
-                binary = paths.BUILD / "fcgi-sidecar" / "fcgi-sidecar-faults"
-                if not binary.exists():
-                    pytest.skip("fcgi-sidecar-faults is missing: make check builds it")
-                s.binary, s.env = paths.staged(binary, tmp), {"SIDECAR_FAULT": fault}
+                s.binary, s.env = paths.staged(paths.faults_binary(), tmp), {"SIDECAR_FAULT": fault}
             made.append(s)
             return s
         return [handover.Instance(n, sidecar, php_fpm, seed, workers=4).start() for n in "ab"]
@@ -173,7 +169,7 @@ def test_cut_off_the_primary_serves_and_hands_over_later(network, pair):
 def test_cut_off_in_the_middle_of_the_grant(network, pair, tmp):
     """The new one is primary and can not say so: the old one holds, and writes nowhere, until it hears."""
     a, b = pair("swapped:1:stop")
-    record = Path(tmp) / "authority" / "authority.json"
+    record = a.sidecar.record
     with handover.Writers(a.php.docroot, [a.sidecar.relay], n=3, pause=0.01) as w:
         w.wait(10)
         t = handing_over(a)

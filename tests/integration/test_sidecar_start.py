@@ -191,7 +191,7 @@ def test_a_database_that_can_not_be_written(sidecar, seed):
     with a:
         r = a.post_start(check=False)
         assert r.returncode == 1 and f"{a.database} can not be written" in r.stderr
-        assert a.status()["state"] == "EMPTY" and not (a.root.parent / "authority" / "authority.json").exists()
+        assert a.status()["state"] == "EMPTY" and not a.record.exists()
         a.database.chmod(0o644)
         a.post_start()
         assert stored(a.database) == ["precious"]
@@ -410,10 +410,9 @@ def test_post_start_of_a_restarted_standby_whose_primary_is_gone(pair):
 def test_a_state_that_the_authority_has_left_behind(pair):
     a, b = pair
     a.stop()
-    f = a.options["authority"].removeprefix("file://")
-    record = json.loads(open(f).read())
+    record = json.loads(a.record.read_text())
     record["epoch"], record["primary"]["uid"] = 5, "another"
-    open(f, "w").write(json.dumps(record))
+    a.record.write_text(json.dumps(record))
     r = a.run("serve", timeout=10)
     assert r.returncode == 3 and "out of date" in r.stderr
 
@@ -422,8 +421,7 @@ def test_a_foreign_lineage_is_not_called_out_of_date(pair):
     """Who believed that would remove the only good database."""
     a, b = pair
     a.stop()
-    f = a.options["authority"].removeprefix("file://")
-    os.unlink(f)
+    a.record.unlink()
     b.post_start()
     r = a.run("serve", timeout=10)
     assert r.returncode == 3 and "another lineage" in r.stderr and "out of date" not in r.stderr
@@ -525,10 +523,9 @@ def test_pre_stop_when_the_whole_release_is_deleted(sidecar, seed, lease):
 def test_the_authoritys_address_is_stale(pair):
     """--peer finds the primary when its address in the record does not answer."""
     a, b = pair
-    f = a.options["authority"].removeprefix("file://")
-    record = json.loads(open(f).read())
+    record = json.loads(a.record.read_text())
     record["primary"]["control"] = "127.0.0.1:1"
-    open(f, "w").write(json.dumps(record))
+    a.record.write_text(json.dumps(record))
     b.stop()
     b.options["peer"] = f"127.0.0.1:{a.control_port}"
     b.start()

@@ -34,6 +34,13 @@ def write(database, *ids: str) -> None:
     con.close()
 
 
+def begin_log_anew(a) -> None:
+    """Restarts the primary a: its log goes, so what a standby lacks is in the file only."""
+    a.stop()
+    a.start()
+    wait.until(lambda: a.status()["state"] == "PRIMARY", 20, "the primary")
+
+
 def hand_over_and_compare(a, b) -> None:
     """From the sidecar a to b, which has what a had then, page by page."""
     want = writers.stored(a.database)

@@ -59,6 +59,11 @@ class Sidecar:
         self.env = dict(env or {})
         self.proc: proc.Process | None = None
 
+    @property
+    def record(self) -> Path:
+        """The authority's record, of file://."""
+        return Path(str(self.options["authority"]).removeprefix("file://"))
+
     def argv(self, command: str, *args: str, **options) -> list[str]:
         opts = self.options | {k.replace("_", "-"): v for k, v in options.items()}
         return [str(self.binary), command, *(f"--{k}={v}" for k, v in opts.items() if v is not None), *map(str, args)]

@@ -100,7 +100,7 @@ tests_unit_test_sc_have_CPPFLAGS = $(SIDECAR_CPPFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_sc_have_LDADD = fcgi-sidecar/libsidecar.la $(SIDECAR_LIBS) $(CMOCKA_LIBS)
 
 # The module's shared memory, with as much of httpd as it calls.
-SHM_BED = %D%/stub_httpd.c %D%/stub_httpd.h %D%/testlib.h $(DEMO_SHM) $(DEMO_BACKEND) \
+SHM_BED = %D%/addresses.h %D%/stub_httpd.c %D%/stub_httpd.h %D%/testlib.h $(DEMO_SHM) $(DEMO_BACKEND) \
 	mod_demo/observe/demo_counters.c
 SHM_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(HTTPD_CPPFLAGS) $(APR_CFLAGS) $(APU_CFLAGS)
 tests_unit_test_backend_SOURCES = %D%/test_backend.c $(SHM_BED)

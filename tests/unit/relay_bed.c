@@ -1,6 +1,7 @@
 #include "tests/unit/relay_bed.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,6 +112,16 @@ int bed_dial(const bed *b)
     address(&sun, b->listen);
     assert_true(fd >= 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
+    return fd;
+}
+
+int bed_dial_tcp(const bed *b)
+{
+    struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    sin.sin_port = htons(sc_relay_port(b->relay));
+    assert_int_equal(connect(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
     return fd;
 }
 

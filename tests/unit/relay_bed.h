@@ -43,6 +43,8 @@ int bed_teardown(void **state);
 
 /* A connection to the relay. */
 int bed_dial(const bed *b);
+/* The same over TCP, where the relay listens there, too. */
+int bed_dial_tcp(const bed *b);
 /* The next connection of the relay to the upstream; bed_no_accept(): none for ms. */
 int bed_accept(const bed *b);
 void bed_no_accept(const bed *b, int ms);

@@ -1,14 +1,13 @@
 /* The table of addresses over changes of the configuration. */
 #include "testlib.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 
 #include "mod_demo/backend/demo_backend.h"
 #include "mod_demo/backend/demo_balance.h"
 #include "mod_demo/shm/demo_clock.h"
 #include "mod_demo/shm/demo_shm.h"
+#include "addresses.h"
 #include "stub_httpd.h"
 
 static apr_pool_t   *pool;
@@ -26,22 +25,6 @@ static const demo_backend *configure(const char *url)
     demo_cluster_publish(cluster, s, "/srv/www");
     demo_cluster_published();
     return cluster->backends[0];
-}
-
-static unsigned set_addresses(const demo_backend *b, unsigned first, unsigned n)
-{
-    demo_sockaddr addrs[DEMO_PER_BACKEND_MAX];
-    socklen_t lens[DEMO_PER_BACKEND_MAX];
-
-    memset(addrs, 0, sizeof(addrs));
-    for (unsigned i = 0; i < n; i++) {
-        struct sockaddr_in *in = (struct sockaddr_in *)(void *)&addrs[i];
-        in->sin_family = AF_INET;
-        in->sin_port = htons(9000);
-        in->sin_addr.s_addr = htonl(0x0a000000u + first + i);
-        lens[i] = sizeof(*in);
-    }
-    return demo_backend_set(b, addrs, lens, n);
 }
 
 /* The minute for which a slot is kept is over. */

@@ -1,8 +1,6 @@
 /* Shared memory, choice of an address, backoff, what a dead child gives back. */
 #include "testlib.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -14,6 +12,7 @@
 #include "mod_demo/shm/demo_clock.h"
 #include "mod_demo/shm/demo_gauges.h"
 #include "mod_demo/shm/demo_shm.h"
+#include "addresses.h"
 #include "stub_httpd.h"
 
 static apr_pool_t   *pool;
@@ -36,22 +35,6 @@ static void begin(const char *const *urls, const char *const *backups)
     demo_cluster_publish(cluster, s, "/srv/www");
     demo_shm_child_init(s);
     assert_non_null(demo_child);
-}
-
-static void set_addresses(const demo_backend *b, unsigned first, unsigned n)
-{
-    demo_sockaddr addrs[DEMO_PER_BACKEND_MAX];
-    socklen_t lens[DEMO_PER_BACKEND_MAX];
-
-    memset(addrs, 0, sizeof(addrs));
-    for (unsigned i = 0; i < n; i++) {
-        struct sockaddr_in *in = (struct sockaddr_in *)(void *)&addrs[i];
-        in->sin_family = AF_INET;
-        in->sin_port = htons(9000);
-        in->sin_addr.s_addr = htonl(0x0a000000u + first + i);
-        lens[i] = sizeof(*in);
-    }
-    (void)demo_backend_set(b, addrs, lens, n);
 }
 
 static int pick(int avoid)
@@ -97,7 +80,7 @@ static void test_name_without_address(void **state)
     assert_int_equal(demo_balance_pick_wait(cluster, -1, 12000, &t), APR_TIMEUP);
     assert_string_equal(demo_cluster_trouble(cluster, text, sizeof(text)),
                         "fcgi://php-fpm:9000: not resolved yet");
-    set_addresses(cluster->backends[0], 1, 3);
+    (void)set_addresses(cluster->backends[0], 1, 3);
     assert_int_equal(demo_balance_pick_wait(cluster, -1, 12000, &t), APR_SUCCESS);
     demo_balance_done(&t, DEMO_OUTCOME_OK);
     assert_int_equal(demo_cluster_size(cluster), 3);
@@ -254,16 +237,16 @@ static void test_addresses_keep_their_slots(void **state)
 
     begin(urls, NULL);
     const demo_backend *b = cluster->backends[0];
-    set_addresses(b, 1, 4);
+    (void)set_addresses(b, 1, 4);
     assert_int_equal(demo_backend_slots(b, before), 4);
     atomic_store(&demo_seg->addrs[before[2]].failures, 7);
-    set_addresses(b, 3, 4); /* 1 and 2 are gone, 5 and 6 are new */
+    (void)set_addresses(b, 3, 4); /* 1 and 2 are gone, 5 and 6 are new */
     assert_int_equal(demo_backend_slots(b, after), 4);
     assert_int_equal(after[0], before[2]);
     assert_int_equal(after[1], before[3]);
     assert_int_equal(atomic_load(&demo_seg->addrs[after[0]].failures), 7);
     assert_true(atomic_load(&demo_seg->addrs[before[0]].retired_at) > 0);
-    set_addresses(b, 1, 4); /* and back */
+    (void)set_addresses(b, 1, 4); /* and back */
     assert_int_equal(demo_backend_slots(b, after), 4);
     assert_memory_equal(after, before, 4 * sizeof(before[0]));
     assert_true(atomic_load(&demo_seg->addrs[before[0]].retired_at) == 0);
@@ -277,14 +260,14 @@ static void test_retired_slots_are_used_again_when_nobody_needs_them(void **stat
 
     begin(urls, NULL);
     const demo_backend *b = cluster->backends[0];
-    set_addresses(b, 1, 1);
+    (void)set_addresses(b, 1, 1);
     (void)demo_backend_slots(b, slots);
     int slot = slots[0];
     assert_int_equal(demo_backend_address(b, slot, &address), 1);
     uint32_t use = address.use;
     (void)demo_gauge_add(slot, DEMO_G_CONNS, 1); /* a kept connection */
     for (unsigned i = 0; i < 10; i++) {
-        set_addresses(b, 100 + i * 64, 64);
+        (void)set_addresses(b, 100 + i * 64, 64);
         for (int k = 0; k < DEMO_ADDRESSES_MAX; k++) {
             if (atomic_load(&demo_seg->addrs[k].retired_at) != 0) {
                 atomic_store(&demo_seg->addrs[k].retired_at, 1 - 61000000); /* long ago */
@@ -295,7 +278,7 @@ static void test_retired_slots_are_used_again_when_nobody_needs_them(void **stat
     assert_int_equal(atomic_load(&demo_seg->addrs[slot].use), use);
     (void)demo_gauge_add(slot, DEMO_G_CONNS, -1);
     for (unsigned i = 0; i < 10 && atomic_load(&demo_seg->addrs[slot].use) == use; i++) {
-        set_addresses(b, 5000 + i * 64, 64);
+        (void)set_addresses(b, 5000 + i * 64, 64);
         for (int k = 0; k < DEMO_ADDRESSES_MAX; k++) {
             if (atomic_load(&demo_seg->addrs[k].retired_at) != 0) {
                 atomic_store(&demo_seg->addrs[k].retired_at, 1 - 61000000);
@@ -313,12 +296,12 @@ static void test_half_written_slot_is_dropped(void **state)
 
     begin(urls, NULL);
     const demo_backend *b = cluster->backends[0];
-    set_addresses(b, 1, 1);
+    (void)set_addresses(b, 1, 1);
     (void)demo_backend_slots(b, slots);
     (void)demo_seq_write(&demo_seg->addrs[slots[0]].seq); /* and the writer is killed */
     assert_int_equal(demo_balance_pick(cluster, -1, &t), APR_EAGAIN);
     assert_int_equal(demo_gauge_read(&demo_seg->addrs[slots[0]].gauge[DEMO_G_OUTSTANDING]), 0);
-    set_addresses(b, 1, 1);
+    (void)set_addresses(b, 1, 1);
     assert_int_equal(demo_balance_pick(cluster, -1, &t), APR_SUCCESS);
     demo_balance_done(&t, DEMO_OUTCOME_OK);
 }

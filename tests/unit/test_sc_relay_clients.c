@@ -379,18 +379,17 @@ static void keep_line(void *context, sc_relay_log_level level, const char *id, c
 static void the_log_names_the_client(void **state)
 {
     bed *b = *state;
-    struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    struct sockaddr_in sin;
     socklen_t len = sizeof(sin);
     char line[256] = "", expected[64];
-    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int client;
 
     b->listens[1] = "127.0.0.1:0";
     b->config.listen_count = 2;
     b->config.log = keep_line;
     b->config.context = line;
     bed_start(b);
-    sin.sin_port = htons(sc_relay_port(b->relay));
-    assert_int_equal(connect(client, (struct sockaddr *)&sin, sizeof(sin)), 0);
+    client = bed_dial_tcp(b);
     assert_int_equal(getsockname(client, (struct sockaddr *)&sin, &len), 0);
     bed_send(client, "GET / HTTP/1.1\r\n\r\n", 18);
     bed_closed(client);

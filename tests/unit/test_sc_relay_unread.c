@@ -1,6 +1,5 @@
 /* Bodies that nobody waits for any more: their requests were refused, or answered before their end,
  * or their clients have gone. */
-#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -10,24 +9,13 @@
 
 #define PIECE 50000
 
-/* Over TCP: a Unix socket has events of its own when the peer takes something, or is shut down. */
-static int dial(const bed *b)
-{
-    struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    sin.sin_port = htons(sc_relay_port(b->relay));
-    assert_int_equal(connect(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
-    return fd;
-}
-
 /* A POST with one piece of its body, more than the relay wants before it runs. */
 static int post_begin(const bed *b, bool keep)
 {
     static const uint8_t content[PIECE];
     static uint8_t record[FCGIW_HEADER_LEN + PIECE];
     uint8_t out[1024];
-    int client = dial(b);
+    int client = bed_dial_tcp(b); /* a Unix socket has events of its own when the peer takes something, or is shut down */
 
     bed_send(client, out, put_head(out, 1, "POST", "big", keep));
     bed_send(client, record, put_record(record, FCGIW_STDIN, 1, content, PIECE, 0));

@@ -16,6 +16,7 @@
 #include "mod_demo/backend/demo_balance.h"
 #include "mod_demo/observe/demo_counters.h"
 #include "mod_demo/shm/demo_shm.h"
+#include "addresses.h"
 #include "stub_httpd.h"
 
 /* ThreadSanitizer slows the readers down, but not an empty loop. */
@@ -49,7 +50,7 @@ static int slots_are_own(const demo_backend *b, unsigned first)
         if (!demo_backend_address(b, atomic_load(&sb->slots[i]), &a)) {
             return 0;
         }
-        unsigned at = ntohl(in->sin_addr.s_addr) - 0x0a000000u - first;
+        unsigned at = ntohl(in->sin_addr.s_addr) - ADDRESSES_NET - first;
         if (at >= ADDRESSES || (seen & 1u << at) != 0) {
             return 0;
         }
@@ -58,21 +59,11 @@ static int slots_are_own(const demo_backend *b, unsigned first)
     return n == ADDRESSES;
 }
 
-static void set_addresses(unsigned which, unsigned first)
+static void change_addresses(unsigned which, unsigned first)
 {
-    demo_sockaddr addrs[ADDRESSES];
-    socklen_t lens[ADDRESSES];
+    const demo_backend *b = cluster->backends[which];
 
-    memset(addrs, 0, sizeof(addrs));
-    for (unsigned i = 0; i < ADDRESSES; i++) {
-        struct sockaddr_in *in = (struct sockaddr_in *)(void *)&addrs[i];
-        in->sin_family = AF_INET;
-        in->sin_port = htons(9000);
-        in->sin_addr.s_addr = htonl(0x0a000000u + first + i);
-        lens[i] = sizeof(*in);
-    }
-    if (demo_backend_set(cluster->backends[which], addrs, lens, ADDRESSES) == 0
-        && !slots_are_own(cluster->backends[which], first)) {
+    if (set_addresses(b, first, ADDRESSES) == 0 && !slots_are_own(b, first)) {
         atomic_fetch_add(&doubled, 1);
     }
 }
@@ -84,7 +75,7 @@ static void *changer(void *arg)
     unsigned which = *(unsigned *)arg;
 
     for (unsigned i = 0; !atomic_load(&stop); i++) {
-        set_addresses(which, 1 + 1000 * which + i % 300);
+        change_addresses(which, 1 + 1000 * which + i % 300);
         for (int k = 0; k < DEMO_ADDRESSES_MAX; k++) {
             if (atomic_load(&demo_seg->addrs[k].retired_at) != 0) {
                 atomic_store(&demo_seg->addrs[k].retired_at, 1 - 61000000);
@@ -175,7 +166,7 @@ static void test_threads(void **state)
     uint64_t counted;
 
     (void)state;
-    set_addresses(0, 1);
+    change_addresses(0, 1);
     for (int i = 0; i < BACKENDS; i++) {
         assert_int_equal(pthread_create(&leader[i], NULL, changer, &which[i]), 0);
     }
